@@ -1,0 +1,91 @@
+// Python's view of the kernels: addresses in, the GIL released. All checks are in backends/cpu.py.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "lstm.h"
+
+namespace py = pybind11;
+using namespace fastlstm;
+
+namespace {
+
+using Address = std::uintptr_t;
+using Addresses = std::array<Address, kMaxDirections>;  // unused directions are 0
+
+template <class T>
+T* pointer(Address address) {
+  return reinterpret_cast<T*>(address);
+}
+
+constexpr std::align_val_t kAlignment{64};
+
+struct AlignedDelete {
+  void operator()(float* p) const { ::operator delete[](p, kAlignment); }
+};
+
+std::unique_ptr<float[], AlignedDelete> workspace(const Kernels& kernels, const Shape& shape) {
+  const std::size_t bytes = kernels.packed_weights(shape) * sizeof(float);
+  return std::unique_ptr<float[], AlignedDelete>(
+      static_cast<float*>(::operator new[](bytes, kAlignment)));
+}
+
+void forward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
+             Address offsets, int threads, Addresses weight_hh, Address h_0, Address c_0,
+             Address gates, Address y, Address c, Address h_n, Address c_n) {
+  const Kernels& kernels = active();
+  py::gil_scoped_release nogil;
+  const ForwardArgs args{
+      {steps, batch, hidden, directions, pointer<const int64_t>(offsets), threads},
+      {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
+      pointer<const float>(h_0),
+      pointer<const float>(c_0),
+      pointer<float>(gates),
+      pointer<float>(y),
+      pointer<float>(c),
+      pointer<float>(h_n),
+      pointer<float>(c_n)};
+  kernels.forward(args, workspace(kernels, args.shape).get());
+}
+
+void backward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
+              Address offsets, int threads, Addresses weight_hh, Address c_0, Address gates,
+              Address c, Address dy, Address dh_n, Address dgates, Address dh_0, Address dc_0) {
+  const Kernels& kernels = active();
+  py::gil_scoped_release nogil;
+  const BackwardArgs args{
+      {steps, batch, hidden, directions, pointer<const int64_t>(offsets), threads},
+      {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
+      pointer<const float>(c_0),
+      pointer<const float>(gates),
+      pointer<const float>(c),
+      pointer<const float>(dy),
+      pointer<const float>(dh_n),
+      pointer<float>(dgates),
+      pointer<float>(dh_0),
+      pointer<float>(dc_0)};
+  kernels.backward(args, workspace(kernels, args.shape).get());
+}
+
+std::vector<std::string> isas() {
+  std::vector<std::string> names;
+  for (const Kernels* const* variant = supported(); *variant; ++variant) {
+    names.emplace_back((*variant)->name);
+  }
+  return names;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
+  m.doc() = "The LSTM recurrence in C++. Tensors cross as addresses; see csrc/lstm.h for shapes.";
+  m.def("isas", &isas, "Names of the variants that this CPU runs, best last.");
+  m.def("isa", [] { return active().name; }, "Name of the variant in use.");
+  m.def("select_isa", &select_isa, py::arg("name"), "Uses the named variant from now on.");
+  m.def("forward", &forward);
+  m.def("backward", &backward);
+}

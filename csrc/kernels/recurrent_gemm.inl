@@ -1,0 +1,107 @@
+// The recurrent product on register tiles: R rows by C vectors, over packed weights.
+
+// Sums over this many terms are added up apart, so that rounding grows with depth / kDepth.
+constexpr int64_t kDepth = 256;
+
+// sum[r][c] += a[r][k] * w[k][c] for k < depth, with w packed [depth][C][kLanes].
+template <int R, int C>
+inline void accumulate(vec (&sum)[R][C], const float* const* rows, int64_t depth, const float* w) {
+  // A tile too small to hide the latency of an FMA takes turns on several sets of registers.
+  constexpr int kSets = R * C >= 8 ? 1 : R * C >= 4 ? 2 : 4;
+  vec acc[kSets][R][C] = {};
+  const float* a[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) a[r] = rows[r];
+  int64_t k = 0;
+  for (; k + kSets <= depth; k += kSets, w += kSets * C * kLanes) {
+#pragma GCC unroll 4
+    for (int s = 0; s < kSets; ++s) {
+      vec weight[C];
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) weight[c] = load(w + (s * C + c) * kLanes);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const vec x = broadcast(a[r][k + s]);
+#pragma GCC unroll 4
+        for (int c = 0; c < C; ++c) acc[s][r][c] += x * weight[c];
+      }
+    }
+  }
+  for (; k < depth; ++k, w += C * kLanes) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int c = 0; c < C; ++c) acc[0][r][c] += broadcast(a[r][k]) * load(w + c * kLanes);
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+#pragma GCC unroll 4
+      for (int s = 0; s < kSets; ++s) sum[r][c] += acc[s][r][c];
+    }
+  }
+}
+
+// sum[r][c] = rows[r] . w[:][c]
+template <int R, int C>
+inline void product(vec (&sum)[R][C], const float* const* rows, int64_t depth, const float* w) {
+  const float* a[R];
+  for (int r = 0; r < R; ++r) {
+    a[r] = rows[r];
+    for (int c = 0; c < C; ++c) sum[r][c] = vec{};
+  }
+  for (int64_t k = 0; k < depth; k += kDepth) {
+    const int64_t n = depth - k < kDepth ? depth - k : kDepth;
+    accumulate<R, C>(sum, a, n, w + k * C * kLanes);
+    for (int r = 0; r < R; ++r) a[r] += n;
+  }
+}
+
+// A number of rows or vectors, cut into tiles of nearly equal size, none larger than `largest`.
+struct Tiles {
+  int64_t begin, end, count;
+
+  Tiles(int64_t begin, int64_t end, int64_t largest)
+      : begin(begin), end(end), count(begin < end ? (end - begin + largest - 1) / largest : 0) {}
+  int64_t first(int64_t tile) const { return begin + (end - begin) * tile / count; }
+};
+
+inline int64_t vectors(int64_t hidden) { return (hidden + kLanes - 1) / kLanes; }
+
+// A block of hidden units is a vector of them in the forward pass, up to kColumns in backward.
+constexpr int kColumns = 4;
+
+inline size_t packed_weights(const Shape& s) {
+  return static_cast<size_t>(s.directions * kGates * s.hidden * vectors(s.hidden) * kLanes);
+}
+
+// weight_hh [4H, H] of the units first .. first + kLanes -> out [H][4][kLanes], zeros behind H.
+inline void pack_gates(const float* weight_hh, int64_t hidden, int64_t first, float* out) {
+  const int64_t units = hidden - first < kLanes ? hidden - first : kLanes;
+  for (int64_t k = 0; k < hidden; k += kLanes) {  // a cache line of each row at a time
+    const int64_t end = k + kLanes < hidden ? k + kLanes : hidden;
+    for (int64_t gate = 0; gate < kGates; ++gate) {
+      for (int64_t lane = 0; lane < kLanes; ++lane) {
+        const float* row = weight_hh + (gate * hidden + first + lane) * hidden;
+        float* column = out + gate * kLanes + lane;
+        for (int64_t j = k; j < end; ++j) {
+          column[j * kGates * kLanes] = lane < units ? row[j] : 0.0f;
+        }
+      }
+    }
+  }
+}
+
+// Columns first .. of weight_hh [4H, H] -> out [4H][columns][kLanes], zeros behind H.
+inline void pack_columns(const float* weight_hh, int64_t hidden, int64_t first, int64_t columns,
+                         float* out) {
+  const Lanes tail = first_lanes(hidden - first - (columns - 1) * kLanes);
+  for (int64_t k = 0; k < kGates * hidden; ++k) {
+    const float* row = weight_hh + k * hidden + first;
+    for (int64_t c = 0; c + 1 < columns; ++c, out += kLanes) store(out, load(row + c * kLanes));
+    store(out, load(row + (columns - 1) * kLanes, tail));
+    out += kLanes;
+  }
+}

@@ -1,0 +1,60 @@
+// A vector of floats of the width of the instruction set that this file is compiled for.
+//
+// Arithmetic is the compiler's own on vector types; a * b + c contracts to one FMA where there is
+// one. What the operators do not cover stands below, once for each instruction set.
+
+typedef int32_t ivec __attribute__((vector_size(4 * kLanes)));
+typedef float vec __attribute__((vector_size(4 * kLanes)));
+typedef float loose_vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+
+inline vec load(const float* p) { return *reinterpret_cast<const loose_vec*>(p); }
+inline void store(float* p, vec a) { *reinterpret_cast<loose_vec*>(p) = a; }
+inline vec broadcast(float a) { return vec{} + a; }
+
+#if defined(__AVX512F__)
+
+typedef __mmask16 Lanes;
+inline Lanes first_lanes(int64_t n) { return n >= kLanes ? 0xffff : (1u << n) - 1; }
+inline vec load(const float* p, Lanes m) { return _mm512_maskz_loadu_ps(m, p); }
+inline void store(float* p, vec a, Lanes m) { _mm512_mask_storeu_ps(p, m, a); }
+// NaN in `a` passes, as the hardware returns its second operand.
+inline vec at_least(vec a, vec low) { return _mm512_max_ps(low, a); }
+inline vec at_most(vec a, vec high) { return _mm512_min_ps(high, a); }
+// 1 / a to about one ulp, without the division unit: it is the bottleneck of the pointwise part.
+inline vec reciprocal(vec a) {
+  const vec estimate = _mm512_rcp14_ps(a);
+  return estimate + estimate * (1.0f - a * estimate);
+}
+
+#elif defined(__AVX2__)
+
+typedef __m256i Lanes;
+inline Lanes first_lanes(int64_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n >= kLanes ? kLanes : static_cast<int>(n)), lane);
+}
+inline vec load(const float* p, Lanes m) { return _mm256_maskload_ps(p, m); }
+inline void store(float* p, vec a, Lanes m) { _mm256_maskstore_ps(p, m, a); }
+inline vec at_least(vec a, vec low) { return _mm256_max_ps(low, a); }
+inline vec at_most(vec a, vec high) { return _mm256_min_ps(high, a); }
+inline vec reciprocal(vec a) { return 1.0f / a; }
+
+#else  // portable: SSE2, NEON, anything GCC and Clang know
+
+struct Lanes {
+  int64_t count;
+};
+inline Lanes first_lanes(int64_t n) { return {n >= kLanes ? kLanes : n}; }
+inline vec load(const float* p, Lanes m) {
+  vec a = {};
+  for (int64_t i = 0; i < m.count; ++i) a[i] = p[i];
+  return a;
+}
+inline void store(float* p, vec a, Lanes m) {
+  for (int64_t i = 0; i < m.count; ++i) p[i] = a[i];
+}
+inline vec at_least(vec a, vec low) { return a < low ? low : a; }
+inline vec at_most(vec a, vec high) { return a > high ? high : a; }
+inline vec reciprocal(vec a) { return 1.0f / a; }
+
+#endif

@@ -1,0 +1,144 @@
+#include "team.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <algorithm>
+
+namespace fastlstm {
+namespace {
+
+constexpr int kSpins = 2000;
+// Below this many multiply-adds a step, a step is shorter than a barrier is worth.
+constexpr int64_t kMinStepWork = 40000;
+// Below this many in the whole call, waking a second thread is not worth it.
+constexpr int64_t kMinWork = 400000;
+// From this many rows a thread, threads split the batch, and nobody waits for anybody.
+constexpr int64_t kMinRows = 4;
+
+// An OpenMP team does not survive fork(): in a child whose parent had one, the next would hang.
+bool forked_from_a_team = false;
+bool had_a_team = false;
+
+bool register_fork_handler() {
+  return pthread_atfork(nullptr, nullptr, [] { forked_from_a_team |= had_a_team; }) == 0;
+}
+
+const bool fork_handler_registered = register_fork_handler();
+
+void pause_cpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+}  // namespace
+
+void Barrier::reset(int members) {
+  members_ = members;
+  arrived_ = 0;
+  generation_ = 0;
+}
+
+void Barrier::wait() {
+  const int generation = __atomic_load_n(&generation_, __ATOMIC_RELAXED);
+  if (__atomic_add_fetch(&arrived_, 1, __ATOMIC_ACQ_REL) == members_) {
+    __atomic_store_n(&arrived_, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&generation_, generation + 1, __ATOMIC_RELEASE);
+    return;
+  }
+  int spins = 0;
+  while (__atomic_load_n(&generation_, __ATOMIC_ACQUIRE) == generation) {
+    if (++spins < kSpins) {
+      pause_cpu();
+    } else {
+      sched_yield();
+    }
+  }
+}
+
+Team::Team(const Shape& shape, int64_t blocks)
+    : shape_(shape), blocks_(blocks), size_(shape.threads), groups_(1) {
+  const int64_t step_work = kGates * shape.hidden * shape.hidden * shape.batch;
+  if (forked_from_a_team || step_work * shape.steps * shape.directions < kMinWork) size_ = 1;
+  if (size_ > 1) groups_ = static_cast<int>(shape.directions);
+  int members = size_ / groups_;
+  if (shape.batch < kMinRows * members) {
+    members = step_work < kMinStepWork ? 1 : static_cast<int>(std::min<int64_t>(members, blocks));
+  }
+  size_ = std::max(1, members) * groups_;
+  for (Barrier& barrier : barriers_) barrier.reset(members);
+}
+
+// The first row of part `part` of `parts`, such that each part has about as many steps to do.
+int64_t Team::row_boundary(int part, int parts) const {
+  if (part == 0) return 0;
+  if (part == parts) return shape_.batch;
+  const int64_t wanted = shape_.offsets[shape_.steps] * part / parts;
+  int64_t low = 0;
+  int64_t high = shape_.batch;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    int64_t steps = 0;  // of the rows before `middle`
+    for (int64_t t = 0; t < shape_.steps; ++t) steps += std::min(middle, shape_.rows(t));
+    if (steps < wanted) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+Share Team::share(int thread) {
+  const int members = size_ / groups_;
+  const int group = thread % groups_;
+  const int member = thread / groups_;
+  Share share{0, shape_.directions, 0, shape_.batch, 0, blocks_, nullptr};
+  if (groups_ > 1) {
+    share.direction_begin = group;
+    share.direction_end = group + 1;
+  }
+  if (shape_.batch >= kMinRows * members) {
+    share.row_begin = row_boundary(member, members);
+    share.row_end = row_boundary(member + 1, members);
+  } else {
+    share.block_begin = blocks_ * member / members;
+    share.block_end = blocks_ * (member + 1) / members;
+    if (members > 1) share.barrier = &barriers_[group];
+  }
+  return share;
+}
+
+void Team::run(void (*body)(const Share&, void*), void* context) {
+  if (size_ == 1) return body(share(0), context);
+  had_a_team = true;
+  bool alone = false;
+#pragma omp parallel num_threads(size_)
+  {
+    // OpenMP may grant fewer threads than asked for; a barrier would then wait for ever.
+#pragma omp single
+    alone = omp_get_num_threads() != size_;
+    if (!alone) body(share(omp_get_thread_num()), context);
+  }
+  if (alone) {
+    size_ = groups_ = 1;
+    body(share(0), context);
+  }
+}
+
+void Team::split(int64_t count, void (*body)(int64_t, int64_t, void*), void* context) {
+  if (size_ == 1) return body(0, count, context);
+  had_a_team = true;
+#pragma omp parallel num_threads(size_)
+  {
+    const int64_t thread = omp_get_thread_num();
+    const int64_t threads = omp_get_num_threads();
+    body(count * thread / threads, count * (thread + 1) / threads, context);
+  }
+}
+
+}  // namespace fastlstm

@@ -1,0 +1,96 @@
+"""The backends: what can run one LSTM layer, and which of them will.
+
+A backend is a module of one of two kinds. A *differentiable* one has `lstm(x, h_0, c_0, weights,
+batch_sizes)`, made of PyTorch operators that autograd knows. A *kernel* one has `forward` and
+`backward` (BPTT), with the signatures of the operators in `fastlstm.ops`. Both have
+`why_not(problem)`: None where they can run the problem, else the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+
+
+class Problem(NamedTuple):
+    """What a backend is chosen by."""
+
+    device: str  # "cpu", "cuda", ...
+    dtype: torch.dtype
+    hidden_size: int
+    batch: int
+    proj_size: int
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend by name; its module is imported when it is first needed."""
+
+    name: str
+    module: str
+    differentiable: bool
+
+    def load(self) -> ModuleType:
+        """The module with the functions. RuntimeError says what keeps it from being imported."""
+        try:
+            return import_module(self.module)
+        except ImportError as error:
+            raise RuntimeError(f"backend={self.name!r} cannot be loaded: {error}") from error
+
+    def why_not(self, problem: Problem) -> str | None:
+        """None if this backend can run the problem, else the reason, for the message."""
+        try:
+            module = self.load()
+        except RuntimeError as error:
+            return str(error.__cause__)
+        why_not: Callable[[Problem], str | None] = module.why_not
+        return why_not(problem)
+
+
+_backends: dict[str, Backend] = {}
+
+
+def register(name: str, module: str, *, differentiable: bool) -> None:
+    """Makes a backend known; `auto` tries them in the order in which they were registered."""
+    _backends[name] = Backend(name, module, differentiable)
+
+
+def names() -> tuple[str, ...]:
+    """The known backends, those that `auto` prefers first."""
+    return tuple(_backends)
+
+
+def get(name: str) -> Backend:
+    """The backend of that name. ValueError if there is none."""
+    if name not in _backends:
+        known = ", ".join(map(repr, ("auto", *_backends)))
+        raise ValueError(f"backend must be one of {known}, got {name!r}")
+    return _backends[name]
+
+
+def select(problem: Problem, wanted: str = "auto") -> Backend:
+    """The backend that runs `problem`: the one asked for, or for "auto" the first that can.
+
+    Raises:
+        ValueError: no backend has that name.
+        RuntimeError: the backend asked for cannot run the problem. It never falls back.
+    """
+    if wanted == "auto":
+        return next(b for b in _backends.values() if b.why_not(problem) is None)
+    backend = get(wanted)
+    reason = backend.why_not(problem)
+    if reason is not None:
+        raise RuntimeError(
+            f"backend={wanted!r} cannot run this LSTM: {reason}. Use backend='auto' to fall back."
+        )
+    return backend
+
+
+register("cpu", "fastlstm.backends.cpu", differentiable=False)
+register("aten", "fastlstm.backends.aten", differentiable=True)
+register("reference", "fastlstm.backends.reference", differentiable=True)

@@ -1,0 +1,34 @@
+"""PyTorch's own LSTM: cuDNN on a GPU, oneDNN on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastlstm.backends import Problem
+
+
+def why_not(problem: Problem) -> str | None:
+    """PyTorch runs everything that nn.LSTM takes."""
+    return None
+
+
+def lstm(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer on `torch.lstm`; shapes as in `fastlstm.reference.lstm`."""
+    directions = h_0.shape[0]
+    has_biases = len(weights) // directions >= 4
+    # cuDNN keeps what backward needs only when told to train.
+    train = torch.is_grad_enabled()
+    if batch_sizes is None:
+        return torch.lstm(x, (h_0, c_0), weights, has_biases, 1, 0.0, train, directions == 2, False)
+    return torch.lstm(
+        x, batch_sizes, (h_0, c_0), weights, has_biases, 1, 0.0, train, directions == 2
+    )

@@ -1,0 +1,167 @@
+"""The C++ kernels: the recurrence on packed weights, the GEMMs around it by PyTorch.
+
+This is the one place where tensors are checked before their addresses cross to C++, which trusts
+its caller. T steps, B batch, I input, H hidden, D directions, N rows (T * B if padded).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from fastlstm import _C
+from fastlstm.backends import Problem, gemms
+
+
+def why_not(problem: Problem) -> str | None:
+    """What keeps the C++ kernels from running `problem`, or None."""
+    if problem.device != "cpu":
+        return f"tensors are on {problem.device!r}, it needs 'cpu'"
+    if problem.dtype is not torch.float32:
+        return f"dtype is {problem.dtype}, it needs torch.float32"
+    if problem.proj_size:
+        return f"proj_size is {problem.proj_size}, it needs 0"
+    return None
+
+
+def isas() -> tuple[str, ...]:
+    """The variants of the kernels that this CPU runs, best last."""
+    return tuple(_C.isas())
+
+
+def isa() -> str:
+    """The variant in use: the best, or the one that FASTLSTM_CPU_ISA names.
+
+    Raises:
+        RuntimeError: FASTLSTM_CPU_ISA names a variant that is unknown or that this CPU lacks.
+    """
+    return _C.isa()
+
+
+@contextmanager
+def use_isa(name: str) -> Iterator[None]:
+    """Runs the block, on all threads of the process, with the named variant."""
+    before = _C.isa()
+    _C.select_isa(name)
+    try:
+        yield
+    finally:
+        _C.select_isa(before)
+
+
+def forward(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    save: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """See `fastlstm.ops.lstm_forward`."""
+    rows = x.reshape(-1, x.shape[-1])
+    directions, batch, hidden = h_0.shape
+    weights = [_checked(w) for w in weights]
+    h_0, c_0 = _checked(h_0), _checked(c_0)
+    offsets = _offsets(x, batch, batch_sizes)
+    gates = gemms.input_gates(rows, weights, directions)
+    y = x.new_empty(rows.shape[0], directions, hidden)
+    c = x.new_empty(*y.shape if save else (0,))
+    h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
+    _C.forward(
+        offsets.numel() - 1,
+        batch,
+        hidden,
+        directions,
+        offsets.data_ptr(),
+        torch.get_num_threads(),
+        _recurrent_weights(weights, directions),
+        h_0.data_ptr(),
+        c_0.data_ptr(),
+        gates.data_ptr(),
+        y.data_ptr(),
+        c.data_ptr() if save else 0,
+        h_n.data_ptr(),
+        c_n.data_ptr(),
+    )
+    y = y.view(*x.shape[:-1], directions * hidden)
+    return y, h_n, c_n, c, gates if save else x.new_empty(0)
+
+
+def backward(
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    y: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    needs_dx: bool,
+    needs_dweights: bool,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """See `fastlstm.ops.lstm_backward`."""
+    rows = x.reshape(-1, x.shape[-1])
+    directions, batch, hidden = h_0.shape
+    weights = [_checked(w) for w in weights]
+    dy, dh_n = (None if d is None else _checked(d) for d in (dy, dh_n))
+    offsets = _offsets(x, batch, batch_sizes)
+    dgates = torch.empty_like(gates)
+    dh_0 = torch.empty_like(h_0, memory_format=torch.contiguous_format)
+    dc_0 = (
+        torch.zeros_like(dh_0)
+        if dc_n is None
+        else dc_n.clone(memory_format=torch.contiguous_format)
+    )
+    _C.backward(
+        offsets.numel() - 1,
+        batch,
+        hidden,
+        directions,
+        offsets.data_ptr(),
+        torch.get_num_threads(),
+        _recurrent_weights(weights, directions),
+        _checked(c_0).data_ptr(),
+        gates.data_ptr(),
+        c.data_ptr(),
+        0 if dy is None else dy.data_ptr(),
+        0 if dh_n is None else dh_n.data_ptr(),
+        dgates.data_ptr(),
+        dh_0.data_ptr(),
+        dc_0.data_ptr(),
+    )
+    dx = gemms.input_gradient(dgates, weights).view(x.shape) if needs_dx else x.new_empty(0)
+    if not needs_dweights:
+        return dx, dh_0, dc_0, [x.new_empty(0) for _ in weights]
+    has_bias = len(weights) // directions == 3
+    y = y.view(-1, directions, hidden)
+    dweights = gemms.weight_gradients(dgates, rows, y, h_0, batch_sizes, has_bias)
+    return dx, dh_0, dc_0, dweights
+
+
+def _checked(tensor: Tensor) -> Tensor:
+    """The tensor, contiguous, once it is sure that C++ can read it."""
+    if tensor.dtype is not torch.float32 or tensor.device.type != "cpu":
+        raise RuntimeError(
+            "backend='cpu' needs every tensor to be torch.float32 on 'cpu', "
+            f"got {tensor.dtype} on {tensor.device.type!r}"
+        )
+    return tensor.contiguous()
+
+
+def _offsets(x: Tensor, batch: int, batch_sizes: Tensor | None) -> Tensor:
+    """``[T + 1]`` int64: step t owns the rows from offsets[t] up to offsets[t + 1]."""
+    if batch_sizes is None:
+        return torch.arange(x.shape[0] + 1) * batch
+    return torch.nn.functional.pad(batch_sizes.cumsum(0), (1, 0))
+
+
+def _recurrent_weights(weights: Sequence[Tensor], directions: int) -> tuple[int, int]:
+    """The addresses of weight_hh for each direction; 0 for one that is not there."""
+    reverse = weights[len(weights) // 2 + 1].data_ptr() if directions == 2 else 0
+    return weights[1].data_ptr(), reverse

@@ -1,0 +1,78 @@
+"""One LSTM layer as a function: which dtype, which backend, with or without autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastlstm import backends, ops
+from fastlstm.autograd import LSTMFunction
+
+
+def check_backend(name: str) -> None:
+    """Raises ValueError unless `name` is "auto" or a backend's."""
+    if name != "auto":
+        backends.get(name)
+
+
+def lstm(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None = None,
+    *,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One LSTM layer, all its directions: `torch.lstm` with one layer, on the backend chosen.
+
+    T time, B batch, I input, H hidden, D directions (1, or 2: bidirectional), P projection.
+
+    Args:
+        x: ``[T, B, I]``; with `batch_sizes` the packed rows ``[N, I]`` of a `PackedSequence`.
+        h_0: ``[D, B, H]``, or ``[D, B, P]`` with a projection.
+        c_0: ``[D, B, H]``.
+        weights: for each direction, as nn.LSTM has them, ``weight_ih [4H, I]``,
+            ``weight_hh [4H, H]``, perhaps ``bias_ih [4H]`` and ``bias_hh [4H]``, perhaps
+            ``weight_hr [P, H]``; gates in the order i, f, g, o.
+        batch_sizes: ``[T]`` int64 on the CPU, non-increasing; None for a padded batch.
+        backend: "auto" or a name from `fastlstm.backends.names()`.
+
+    Returns:
+        ``y [T, B, D*H]`` (or ``[N, D*H]``), ``h_n`` and ``c_n``, of the shapes of h_0 and c_0. The
+        dtype is x's, or under autocast the one that autocast gives.
+
+    Raises:
+        ValueError: no backend has that name.
+        RuntimeError: the sequence is empty, or the backend asked for cannot run this layer.
+    """
+    if x.shape[0] == 0:
+        raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+    directions, batch, _ = h_0.shape
+    arity = len(weights) // directions
+    device = x.device.type
+    if torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+        x, h_0, c_0 = x.to(dtype), h_0.to(dtype), c_0.to(dtype)
+        weights = [w.to(dtype) for w in weights]
+    proj_size = h_0.shape[2] if arity in (3, 5) else 0
+    problem = backends.Problem(device, x.dtype, c_0.shape[2], batch, proj_size)
+    chosen = backends.select(problem, backend)
+    if chosen.differentiable:
+        outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
+            x, h_0, c_0, weights, batch_sizes
+        )
+        return outputs
+    if arity == 4:
+        weights = [
+            w
+            for d in range(0, len(weights), arity)
+            for w in (weights[d], weights[d + 1], weights[d + 2] + weights[d + 3])
+        ]
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, h_0, c_0, *weights)):
+        y, h_n, c_n, _, _ = LSTMFunction.apply(x, h_0, c_0, batch_sizes, chosen.name, *weights)
+    else:
+        y, h_n, c_n, _, _ = ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, False, chosen.name)
+    return y, h_n, c_n

@@ -1,0 +1,147 @@
+"""`LSTM`: the module that stands where `nn.LSTM` stood."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from fastlstm import functional
+
+State = tuple[Tensor, Tensor]
+
+
+class LSTM(nn.RNNBase):
+    r"""A multi-layer long short-term memory, as `torch.nn.LSTM`, on fastlstm's kernels.
+
+    .. math::
+        i_t, f_t, o_t = \sigma(W_{i} x_t + W_{h} h_{t-1} + b), \quad
+        g_t = \tanh(\ldots), \quad
+        c_t = f_t \odot c_{t-1} + i_t \odot g_t, \quad
+        h_t = o_t \odot \tanh(c_t)
+
+    The arguments, the parameters and their names, the initial values for a given seed, the
+    `state_dict`, the shapes and the errors are those of `torch.nn.LSTM`. It is a `nn.RNNBase`, but
+    not a `nn.LSTM`: torch.compile(fullgraph=True) refuses subclasses of that.
+
+    Args:
+        input_size: features of the input, I.
+        hidden_size: features of the state, H.
+        num_layers: layers, each fed with the output of the one before.
+        bias: whether there are bias_ih and bias_hh.
+        batch_first: padded input and output are ``[B, T, .]`` instead of ``[T, B, .]``.
+        dropout: probability of zeroing an element of each layer's output but the last one's.
+        bidirectional: a second direction of each layer runs from the end to the start.
+        proj_size: if not 0, h is projected to this size, P (Sak et al. 2014).
+        device: where the parameters are made.
+        dtype: the floating-point type of the parameters.
+        backend: "auto" takes the fastest that can run a layer. One asked for by name
+            ("cpu", "aten", "reference") is used, or a RuntimeError says why it can't be.
+
+    Shapes, for D directions and L layers: input ``[T, B, I]``, ``[T, I]`` or a `PackedSequence`;
+    h_0 and h_n ``[L*D, B, H]`` (P in place of H with a projection), c_0 and c_n ``[L*D, B, H]``;
+    output ``[T, B, D*H]``.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: as nn.LSTM, in its words; ValueError for a backend that
+            is not known.
+    """
+
+    # The checks of the arguments, and their words, are nn.LSTM's own.
+    get_expected_cell_size = nn.LSTM.get_expected_cell_size
+    check_forward_args = nn.LSTM.check_forward_args
+    permute_hidden = nn.LSTM.permute_hidden
+
+    def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
+        super().__init__("LSTM", *args, **kwargs)
+        functional.check_backend(backend)
+        self.backend = backend
+
+    @overload
+    def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]: ...
+
+    @overload
+    def forward(
+        self, input: PackedSequence, hx: State | None = None
+    ) -> tuple[PackedSequence, State]: ...
+
+    def forward(
+        self, input: Tensor | PackedSequence, hx: State | None = None
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """The output of the last layer at every step, and the final states of every layer."""
+        self._update_flat_weights()
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx)
+        if input.dim() not in (2, 3):
+            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
+        batched = input.dim() == 3
+        batch_dim = 0 if self.batch_first else 1
+        x = input if batched else input.unsqueeze(batch_dim)
+        if hx is None:
+            hx = self._zero_state(x, x.size(batch_dim))
+        else:
+            hx = self._batched_state(hx, batched)
+        self.check_forward_args(x, hx, None)
+        output, state = self._layers(x.transpose(0, 1) if self.batch_first else x, hx, None)
+        if self.batch_first:
+            output = output.transpose(0, 1)
+        if batched:
+            return output, state
+        return output.squeeze(batch_dim), (state[0].squeeze(1), state[1].squeeze(1))
+
+    def _forward_packed(
+        self, input: PackedSequence, hx: State | None
+    ) -> tuple[PackedSequence, State]:
+        x, batch_sizes, sorted_indices, unsorted_indices = input
+        if hx is None:
+            hx = self._zero_state(x, int(batch_sizes[0]))
+        else:
+            hx = self.permute_hidden(hx, sorted_indices)
+        self.check_forward_args(x, hx, batch_sizes)
+        output, state = self._layers(x, hx, batch_sizes)
+        packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
+        return packed, self.permute_hidden(state, unsorted_indices)
+
+    def _zero_state(self, x: Tensor, batch: int) -> State:
+        """Two zero tensors: an autograd.Function that is traced refuses the same one twice."""
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        size = self.proj_size or self.hidden_size
+        return x.new_zeros(rows, batch, size), x.new_zeros(rows, batch, self.hidden_size)
+
+    def _batched_state(self, hx: State, batched: bool) -> State:
+        h, c = hx
+        dim = 3 if batched else 2
+        if h.dim() != dim or c.dim() != dim:
+            form = "batched" if batched else "unbatched"
+            raise RuntimeError(
+                f"For {form} {dim}-D input, hx and cx should "
+                f"also be {dim}-D but got ({h.dim()}-D, {c.dim()}-D) tensors"
+            )
+        return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
+
+    def _layers(self, x: Tensor, hx: State, batch_sizes: Tensor | None) -> tuple[Tensor, State]:
+        directions = 2 if self.bidirectional else 1
+        weights = self._flat_weights
+        per_layer = len(weights) // self.num_layers
+        states = []
+        for layer, (h_0, c_0) in enumerate(
+            zip(hx[0].split(directions), hx[1].split(directions), strict=True)
+        ):
+            if layer > 0 and self.dropout > 0:
+                x = F.dropout(x, self.dropout, self.training)
+            x, h_n, c_n = functional.lstm(
+                x,
+                h_0,
+                c_0,
+                weights[layer * per_layer : (layer + 1) * per_layer],
+                batch_sizes,
+                backend=self.backend,
+            )
+            states.append((h_n, c_n))
+        if len(states) == 1:
+            return x, states[0]
+        h, c = zip(*states, strict=True)
+        return x, (torch.cat(h), torch.cat(c))

@@ -1,0 +1,68 @@
+"""The definition of an LSTM layer, in a page of PyTorch.
+
+T time, B batch, I input, H hidden, D directions; gates in the order i, f, g, o. Differentiable to
+any order, on every device and dtype, under every transform. Every backend is held against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def lstm(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One LSTM layer, all its directions (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+
+    Args:
+        x: ``[T, B, I]``, or with `batch_sizes` the packed rows ``[N, I]``.
+        h_0: ``[D, B, H]``, or ``[D, B, P]`` with a projection.
+        c_0: ``[D, B, H]``.
+        weights: for each direction ``weight_ih [4H, I]``, ``weight_hh [4H, H]``, any number of
+            biases ``[4H]``, and for a projection ``weight_hr [P, H]`` (Sak et al. 2014).
+        batch_sizes: ``[T]`` int64 on the CPU, as in a `PackedSequence`; None for a padded batch.
+
+    Returns:
+        ``y [T, B, D*H]`` (or ``[N, D*H]``), ``h_n`` and ``c_n``, of the shapes of h_0 and c_0.
+    """
+    directions = h_0.shape[0]
+    arity = len(weights) // directions
+    steps = x.unbind(0) if batch_sizes is None else x.split(batch_sizes.tolist())
+    y, h_n, c_n = zip(
+        *(
+            _direction(steps, h_0[d], c_0[d], weights[d * arity : (d + 1) * arity], reverse=d == 1)
+            for d in range(directions)
+        ),
+        strict=True,
+    )
+    joined = [torch.cat(of_step, -1) for of_step in zip(*y, strict=True)]
+    output = torch.stack(joined) if batch_sizes is None else torch.cat(joined)
+    return output, torch.stack(h_n), torch.stack(c_n)
+
+
+def _direction(
+    steps: Sequence[Tensor], h: Tensor, c: Tensor, weights: Sequence[Tensor], reverse: bool
+) -> tuple[list[Tensor], Tensor, Tensor]:
+    weight_ih, weight_hh, *rest = weights
+    biases = [w for w in rest if w.dim() == 1]
+    bias = sum(biases[1:], biases[0]) if biases else None
+    weight_hr = next((w for w in rest if w.dim() == 2), None)
+    output = []
+    for x_t in reversed(steps) if reverse else steps:
+        rows = x_t.shape[0]  # of sequences that reach this step; the others keep their state
+        i, f, g, o = (F.linear(x_t, weight_ih, bias) + F.linear(h[:rows], weight_hh)).chunk(4, -1)
+        c_t = f.sigmoid() * c[:rows] + i.sigmoid() * g.tanh()
+        h_t = o.sigmoid() * c_t.tanh()
+        if weight_hr is not None:
+            h_t = F.linear(h_t, weight_hr)
+        output.append(h_t)
+        h, c = torch.cat([h_t, h[rows:]]), torch.cat([c_t, c[rows:]])
+    return output[::-1] if reverse else output, h, c
