@@ -35,13 +35,14 @@ std::unique_ptr<float[], AlignedDelete> workspace(const Kernels& kernels, const 
 }
 
 void forward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
-             Address offsets, int threads, Addresses weight_hh, Address h_0, Address c_0,
-             Address gates, Address y, Address c, Address h_n, Address c_n) {
+             Address offsets, int threads, Addresses weight_hh, Addresses bias, Address h_0,
+             Address c_0, Address gates, Address y, Address c, Address h_n, Address c_n) {
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
   const ForwardArgs args{
       {steps, batch, hidden, directions, pointer<const int64_t>(offsets), threads},
       {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
+      {pointer<const float>(bias[0]), pointer<const float>(bias[1])},
       pointer<const float>(h_0),
       pointer<const float>(c_0),
       pointer<float>(gates),

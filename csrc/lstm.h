@@ -33,13 +33,14 @@ struct Shape {
 struct ForwardArgs {
   Shape shape;
   const float* weight_hh[kMaxDirections];  // D x [4H, H]
+  const float* bias[kMaxDirections];       // D x [4H], or null: none
   const float* h_0;                        // [D, B, H]
   const float* c_0;                        // [D, B, H]
-  float* gates;                            // [N, D, 4H] in: gates_x; out: activated, if c is kept
-  float* y;                                // [N, D, H] out
-  float* c;                                // [N, D, H] out, or null: not kept (inference)
-  float* h_n;                              // [D, B, H] out
-  float* c_n;                              // [D, B, H] out
+  float* gates;  // [N, D, 4H] in: x @ weight_ih^T; out: activated, if c is kept
+  float* y;      // [N, D, H] out
+  float* c;      // [N, D, H] out, or null: not kept (inference)
+  float* h_n;    // [D, B, H] out
+  float* c_n;    // [D, B, H] out
 };
 
 struct BackwardArgs {

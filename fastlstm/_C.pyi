@@ -9,6 +9,7 @@ def forward(
     offsets: int,
     threads: int,
     weight_hh: tuple[int, int],
+    bias: tuple[int, int],
     h_0: int,
     c_0: int,
     gates: int,

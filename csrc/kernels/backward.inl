@@ -2,33 +2,26 @@
 //
 // Werbos 1990. Steps are visited in the reverse of the forward order.
 
-struct BackwardStep {
+struct BackwardStep : Step {
   const BackwardArgs& args;
-  int64_t direction;
-  int64_t row;         // of the step's first sequence, among the N rows
-  int64_t row_before;  // likewise, of the step before in the order of the forward computation
-  int64_t row_after;   // and of the step after it
-  int64_t continuing;  // this many sequences were in the step before
-  int64_t surviving;   // this many are in the step after
 
-  int64_t units() const { return args.shape.hidden; }
-  int64_t stride() const { return args.shape.directions * units(); }
-  int64_t state(int64_t b) const { return (direction * args.shape.batch + b) * units(); }
-  int64_t at(int64_t row) const { return row * stride() + direction * units(); }
+  BackwardStep(const BackwardArgs& args, int64_t direction, int64_t n)
+      : Step(args.shape, direction, n), args(args) {}
 
+  // Of sequence b, [H] or [4H].
   const float* c_prev(int64_t b) const {
     return b < continuing ? args.c + at(row_before + b) : args.c_0 + state(b);
   }
-  const float* c(int64_t b) const { return args.c + at(row + b); }
-  const float* dy(int64_t b) const { return args.dy ? args.dy + at(row + b) : nullptr; }
-  const float* gates(int64_t b) const { return args.gates + kGates * at(row + b); }
-  float* dgates(int64_t b) const { return args.dgates + kGates * at(row + b); }
+  const float* c(int64_t b) const { return args.c + at(row() + b); }
+  const float* dy(int64_t b) const { return args.dy ? args.dy + at(row() + b) : nullptr; }
+  const float* gates(int64_t b) const { return args.gates + kGates * at(row() + b); }
+  float* dgates(int64_t b) const { return args.dgates + kGates * at(row() + b); }
   const float* dgates_after(int64_t b) const { return args.dgates + kGates * at(row_after + b); }
 };
 
 // One vector of units of one sequence: dh from the product -> dgates, and dc for the step before.
 inline void backward_vector(const BackwardStep& step, int64_t b, int64_t unit, vec dh) {
-  const int64_t hidden = step.units();
+  const int64_t hidden = step.shape.hidden;
   const Lanes lanes = first_lanes(hidden - unit);
   if (const float* dy = step.dy(b)) dh += load(dy + unit, lanes);
   const float* gates = step.gates(b) + unit;
@@ -45,6 +38,24 @@ inline void backward_vector(const BackwardStep& step, int64_t b, int64_t unit, v
   store(dgates + 3 * hidden, d.dgates.o, lanes);
 }
 
+// As in forward: the pointwise part's rows lie far apart.
+inline void prefetch_rows(const BackwardStep& step, int64_t b, int64_t rows, int64_t unit,
+                          int64_t units) {
+  const int64_t hidden = step.shape.hidden;
+  for (int64_t r = b; r < b + rows; ++r) {
+    for (int64_t u = unit; u < unit + units; u += kLanes) {
+      for (int64_t gate = 0; gate < kGates; ++gate) {
+        prefetch(step.gates(r) + gate * hidden + u);
+        prefetch_for_write(step.dgates(r) + gate * hidden + u);
+      }
+      prefetch(step.c(r) + u);
+      prefetch(step.c_prev(r) + u);
+      if (step.args.dy) prefetch(step.dy(r) + u);
+      prefetch_for_write(step.args.dc_0 + step.state(r) + u);
+    }
+  }
+}
+
 // What a tile's product with W_hh is for.
 enum class Tile {
   kStep,          // dh of sequences that go on after this step -> their dgates
@@ -58,8 +69,9 @@ void backward_tile(const BackwardStep& step, int64_t b, int64_t unit, const floa
   for (int r = 0; r < R; ++r) {
     dgates[r] = kTile == Tile::kStep ? step.dgates_after(b + r) : step.dgates(b + r);
   }
+  if constexpr (kTile == Tile::kStep) prefetch_rows(step, b, R, unit, C * kLanes);
   vec dh[R][C];
-  product<R, C>(dh, dgates, kGates * step.units(), packed);
+  product<R, C>(dh, dgates, kGates * step.shape.hidden, packed);
   for (int c = 0; c < C; ++c) {
     const int64_t u = unit + c * kLanes;
 #pragma GCC unroll 8
@@ -67,7 +79,7 @@ void backward_tile(const BackwardStep& step, int64_t b, int64_t unit, const floa
       if constexpr (kTile == Tile::kStep) {
         backward_vector(step, b + r, u, dh[r][c]);
       } else {
-        store(step.args.dh_0 + step.state(b + r) + u, dh[r][c], first_lanes(step.units() - u));
+        store(step.args.dh_0 + step.state(b + r) + u, dh[r][c], first_lanes(step.shape.hidden - u));
       }
     }
   }
@@ -94,10 +106,11 @@ void run_backward_tile(int64_t rows, int64_t columns, const BackwardStep& step, 
 template <Tile kTile>
 void run_tiles(const BackwardStep& step, const Share& share, int64_t begin, int64_t end,
                const float* packed) {
-  const int64_t hidden = step.units();
+  const int64_t hidden = step.shape.hidden;
   const Tiles rows(begin, end, kRows);
   const Tiles blocks(0, vectors(hidden), kColumns);
-  for (int64_t block = share.block_begin; block < share.block_end; ++block) {
+  for (int64_t n = 0; n < share.block_end - share.block_begin; ++n) {
+    const int64_t block = block_in_turn(share, step, n);
     const int64_t first = blocks.first(block);
     const float* weights = packed + first * kLanes * kGates * hidden;
     for (int64_t tile = 0; tile < rows.count; ++tile) {
@@ -111,13 +124,14 @@ void run_tiles(const BackwardStep& step, const Share& share, int64_t begin, int6
 
 // The sequences of the share that end with this step: dh comes from dh_n alone.
 void backward_last(const BackwardStep& step, const Share& share, int64_t begin, int64_t end) {
-  const Tiles blocks(0, vectors(step.units()), kColumns);
+  const Tiles blocks(0, vectors(step.shape.hidden), kColumns);
   const int64_t unit_begin = blocks.first(share.block_begin) * kLanes;
   const int64_t unit_end = blocks.first(share.block_end) * kLanes;
   for (int64_t b = begin; b < end; ++b) {
     const float* dh_n = step.args.dh_n ? step.args.dh_n + step.state(b) : nullptr;
     for (int64_t u = unit_begin; u < unit_end; u += kLanes) {
-      backward_vector(step, b, u, dh_n ? load(dh_n + u, first_lanes(step.units() - u)) : vec{});
+      backward_vector(step, b, u,
+                      dh_n ? load(dh_n + u, first_lanes(step.shape.hidden - u)) : vec{});
     }
   }
 }
@@ -140,25 +154,19 @@ void pack_backward(int64_t begin, int64_t end, void* context) {
   }
 }
 
-inline int64_t clip(int64_t value, int64_t low, int64_t high) {
-  return value < low ? low : value > high ? high : value;
-}
-
 void backward_share(const Share& share, void* context) {
   const BackwardContext& f = *static_cast<BackwardContext*>(context);
   const Shape& shape = f.args.shape;
   for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
     const float* packed = f.packed + d * kGates * shape.hidden * vectors(shape.hidden) * kLanes;
     for (int64_t n = shape.steps - 1; n >= 0; --n) {
-      const Neighbours at(shape, d, n);
-      const BackwardStep step{
-          f.args, d, shape.offsets[at.t], at.row_before, at.row_after, at.continuing, at.surviving};
-      const int64_t end = clip(shape.rows(at.t), share.row_begin, share.row_end);
-      const int64_t surviving = clip(at.surviving, share.row_begin, end);
+      const BackwardStep step(f.args, d, n);
+      const int64_t end = clip(step.rows(), share.row_begin, share.row_end);
+      const int64_t surviving = clip(step.surviving, share.row_begin, end);
+      const int64_t continuing = clip(step.continuing, share.row_begin, end);
       run_tiles<Tile::kStep>(step, share, share.row_begin, surviving, packed);
       backward_last(step, share, surviving, end);
       if (share.barrier) share.barrier->wait();
-      const int64_t continuing = clip(at.continuing, share.row_begin, end);
       run_tiles<Tile::kInitialState>(step, share, continuing, end, packed);
     }
   }

@@ -1,18 +1,12 @@
 // Forward: h_{t-1} @ W_hh^T on register tiles, the pointwise part on the tile, step by step.
 
-// One step of one direction. Row b of a pointer below is at p + b * its stride.
-struct ForwardStep {
+struct ForwardStep : Step {
   const ForwardArgs& args;
-  int64_t direction;
-  int64_t row;         // of the step's first sequence, among the N rows
-  int64_t row_before;  // likewise, of the step before in the order of computation
-  int64_t continuing;  // this many sequences were in that step; the others start here
 
-  int64_t units() const { return args.shape.hidden; }
-  int64_t stride() const { return args.shape.directions * units(); }
-  int64_t state(int64_t b) const { return (direction * args.shape.batch + b) * units(); }
-  int64_t at(int64_t row) const { return row * stride() + direction * units(); }
+  ForwardStep(const ForwardArgs& args, int64_t direction, int64_t n)
+      : Step(args.shape, direction, n), args(args) {}
 
+  // Of sequence b, [H] or [4H].
   const float* h_prev(int64_t b) const {
     return b < continuing ? args.y + at(row_before + b) : args.h_0 + state(b);
   }
@@ -20,29 +14,49 @@ struct ForwardStep {
     if (!args.c) return args.c_n + state(b);  // the running state
     return b < continuing ? args.c + at(row_before + b) : args.c_0 + state(b);
   }
-  float* c(int64_t b) const { return args.c ? args.c + at(row + b) : args.c_n + state(b); }
-  float* y(int64_t b) const { return args.y + at(row + b); }
-  float* gates(int64_t b) const { return args.gates + kGates * at(row + b); }
+  float* c(int64_t b) const { return args.c ? args.c + at(row() + b) : args.c_n + state(b); }
+  float* y(int64_t b) const { return args.y + at(row() + b); }
+  float* gates(int64_t b) const { return args.gates + kGates * at(row() + b); }
 };
+
+// The pointwise part's rows lie far apart: the hardware does not see them coming.
+inline void prefetch_rows(const ForwardStep& step, int64_t b, int64_t rows, int64_t unit) {
+  const int64_t hidden = step.shape.hidden;
+  for (int64_t r = b; r < b + rows; ++r) {
+    for (int64_t gate = 0; gate < kGates; ++gate) {
+      prefetch(step.gates(r) + gate * hidden + unit);
+    }
+    prefetch(step.c_prev(r) + unit);
+    if (step.args.c) prefetch_for_write(step.c(r) + unit);
+    prefetch_for_write(step.y(r) + unit);
+  }
+}
 
 // R sequences from b, one vector of hidden units from `unit`.
 template <int R>
 void forward_tile(const ForwardStep& step, int64_t b, int64_t unit, const float* packed) {
-  const int64_t hidden = step.units();
+  const int64_t hidden = step.shape.hidden;
   const Lanes lanes = first_lanes(hidden - unit);
   const float* h_prev[R];
   for (int r = 0; r < R; ++r) h_prev[r] = step.h_prev(b + r);
+  prefetch_rows(step, b, R, unit);
   vec z[R][kGates];
   product<R, kGates>(z, h_prev, hidden, packed);
 
+  vec bias[kGates] = {};
+  if (const float* all = step.args.bias[step.direction]) {
+    for (int gate = 0; gate < kGates; ++gate) bias[gate] = load(all + gate * hidden + unit, lanes);
+  }
   vec c[R];
   vec o[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     float* gates = step.gates(b + r) + unit;
-    const Gates a = activate({z[r][0] + load(gates, lanes), z[r][1] + load(gates + hidden, lanes),
-                              z[r][2] + load(gates + 2 * hidden, lanes),
-                              z[r][3] + load(gates + 3 * hidden, lanes)});
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) {
+      z[r][gate] += load(gates + gate * hidden, lanes) + bias[gate];
+    }
+    const Gates a = activate({z[r][0], z[r][1], z[r][2], z[r][3]});
     c[r] = a.f * load(step.c_prev(b + r) + unit, lanes) + a.i * a.g;
     o[r] = a.o;
     store(step.c(b + r) + unit, c[r], lanes);
@@ -73,23 +87,26 @@ void keep_final_states(const ForwardStep& step, const Share& share, int64_t begi
   const int64_t unit = share.block_begin * kLanes;
   const int64_t unit_end = share.block_end * kLanes;
   for (int64_t b = begin; b < end; ++b) {
-    for (int64_t j = unit; j < unit_end && j < step.units(); ++j) {
+    for (int64_t j = unit; j < unit_end && j < step.shape.hidden; ++j) {
       step.args.h_n[step.state(b) + j] = step.y(b)[j];
       step.args.c_n[step.state(b) + j] = step.c(b)[j];
     }
   }
 }
 
-void forward_step(const ForwardStep& step, const Share& share, int64_t rows, const float* packed) {
-  const int64_t hidden = step.units();
-  const Tiles tiles(share.row_begin, rows < share.row_end ? rows : share.row_end, kRows);
-  for (int64_t block = share.block_begin; block < share.block_end; ++block) {
+void forward_step(const ForwardStep& step, const Share& share, const float* packed) {
+  const int64_t hidden = step.shape.hidden;
+  const int64_t end = clip(step.rows(), share.row_begin, share.row_end);
+  const Tiles tiles(share.row_begin, end, kRows);
+  for (int64_t n = 0; n < share.block_end - share.block_begin; ++n) {
+    const int64_t block = block_in_turn(share, step, n);
     const float* weights = packed + block * kLanes * kGates * hidden;
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
       const int64_t b = tiles.first(tile);
       run_forward_tile<kRows>(tiles.first(tile + 1) - b, step, b, block * kLanes, weights);
     }
   }
+  keep_final_states(step, share, clip(step.surviving, share.row_begin, end), end);
 }
 
 struct ForwardContext {
@@ -113,12 +130,7 @@ void forward_share(const Share& share, void* context) {
   const int64_t packed_size = kGates * shape.hidden * vectors(shape.hidden) * kLanes;
   for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
     for (int64_t n = 0; n < shape.steps; ++n) {
-      const Neighbours at(shape, d, n);
-      const ForwardStep step{f.args, d, shape.offsets[at.t], at.row_before, at.continuing};
-      forward_step(step, share, shape.rows(at.t), f.packed + d * packed_size);
-      const int64_t ending = at.surviving > share.row_begin ? at.surviving : share.row_begin;
-      const int64_t rows = shape.rows(at.t);
-      keep_final_states(step, share, ending, rows < share.row_end ? rows : share.row_end);
+      forward_step(ForwardStep(f.args, d, n), share, f.packed + d * packed_size);
       if (share.barrier) share.barrier->wait();
     }
   }

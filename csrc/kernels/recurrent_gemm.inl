@@ -3,9 +3,11 @@
 // Sums over this many terms are added up apart, so that rounding grows with depth / kDepth.
 constexpr int64_t kDepth = 256;
 
-// sum[r][c] += a[r][k] * w[k][c] for k < depth, with w packed [depth][C][kLanes].
+// sum[r][c] += a[r][k] * w[k][c] for k < depth, with w packed [depth][C][kLanes]. Not inlined: amid
+// other code GCC would not give every accumulator a register.
 template <int R, int C>
-inline void accumulate(vec (&sum)[R][C], const float* const* rows, int64_t depth, const float* w) {
+__attribute__((noinline)) void accumulate(vec (&sum)[R][C], const float* const* rows, int64_t depth,
+                                          const float* w) {
   // A tile too small to hide the latency of an FMA takes turns on several sets of registers.
   constexpr int kSets = R * C >= 8 ? 1 : R * C >= 4 ? 2 : 4;
   vec acc[kSets][R][C] = {};

@@ -9,7 +9,9 @@ typedef float loose_vec __attribute__((vector_size(4 * kLanes), aligned(4), may_
 
 inline vec load(const float* p) { return *reinterpret_cast<const loose_vec*>(p); }
 inline void store(float* p, vec a) { *reinterpret_cast<loose_vec*>(p) = a; }
-inline vec broadcast(float a) { return vec{} + a; }
+inline void prefetch(const float* p) { __builtin_prefetch(p); }
+inline void prefetch_for_write(const float* p) { __builtin_prefetch(p, 1); }
+inline vec broadcast(float a) { return a - vec{}; }  // a + 0 would not fold: -0 + 0 is 0
 
 #if defined(__AVX512F__)
 

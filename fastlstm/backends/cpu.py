@@ -77,7 +77,8 @@ def forward(
         directions,
         offsets.data_ptr(),
         torch.get_num_threads(),
-        _recurrent_weights(weights, directions),
+        _addresses(weights, directions, 1),
+        _addresses(weights, directions, 2),
         h_0.data_ptr(),
         c_0.data_ptr(),
         gates.data_ptr(),
@@ -125,7 +126,7 @@ def backward(
         directions,
         offsets.data_ptr(),
         torch.get_num_threads(),
-        _recurrent_weights(weights, directions),
+        _addresses(weights, directions, 1),
         _checked(c_0).data_ptr(),
         gates.data_ptr(),
         c.data_ptr(),
@@ -161,7 +162,9 @@ def _offsets(x: Tensor, batch: int, batch_sizes: Tensor | None) -> Tensor:
     return torch.nn.functional.pad(batch_sizes.cumsum(0), (1, 0))
 
 
-def _recurrent_weights(weights: Sequence[Tensor], directions: int) -> tuple[int, int]:
-    """The addresses of weight_hh for each direction; 0 for one that is not there."""
-    reverse = weights[len(weights) // 2 + 1].data_ptr() if directions == 2 else 0
-    return weights[1].data_ptr(), reverse
+def _addresses(weights: Sequence[Tensor], directions: int, index: int) -> tuple[int, int]:
+    """The addresses of each direction's weight of that index; 0 for one that is not there."""
+    arity = len(weights) // directions
+    if index >= arity:
+        return 0, 0
+    return weights[index].data_ptr(), weights[arity + index].data_ptr() if directions == 2 else 0

@@ -13,15 +13,11 @@ from torch import Tensor
 
 
 def input_gates(x: Tensor, weights: Sequence[Tensor], directions: int) -> Tensor:
-    """``gates_x [N, D, 4H]``, the input's part of the pre-activations, of ``x [N, I]``."""
+    """``x @ weight_ih.T`` of ``x [N, I]``: ``[N, D, 4H]``. The bias is left to the kernel."""
     arity = len(weights) // directions
     gates = x.new_empty(x.shape[0], directions, weights[0].shape[0])
     for d in range(directions):
-        weight_ih, _, *bias = weights[d * arity : (d + 1) * arity]
-        if bias:
-            torch.addmm(bias[0], x, weight_ih.t(), out=gates[:, d])
-        else:
-            torch.mm(x, weight_ih.t(), out=gates[:, d])
+        torch.mm(x, weights[d * arity].t(), out=gates[:, d])
     return gates
 
 
