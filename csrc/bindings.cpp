@@ -28,19 +28,22 @@ struct AlignedDelete {
   void operator()(float* p) const { ::operator delete[](p, kAlignment); }
 };
 
-std::unique_ptr<float[], AlignedDelete> workspace(const Kernels& kernels, const Shape& shape) {
-  const std::size_t bytes = kernels.packed_weights(shape) * sizeof(float);
+std::unique_ptr<float[], AlignedDelete> allocate(std::size_t floats) {
   return std::unique_ptr<float[], AlignedDelete>(
-      static_cast<float*>(::operator new[](bytes, kAlignment)));
+      static_cast<float*>(::operator new[](floats * sizeof(float), kAlignment)));
 }
 
 void forward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
-             Address offsets, int threads, Addresses weight_hh, Addresses bias, Address h_0,
-             Address c_0, Address gates, Address y, Address c, Address h_n, Address c_n) {
+             Address offsets, int threads, std::int64_t input, Address x, Addresses weight_ih,
+             Addresses weight_hh, Addresses bias, Address h_0, Address c_0, Address gates,
+             Address y, Address c, Address h_n, Address c_n) {
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
   const ForwardArgs args{
       {steps, batch, hidden, directions, pointer<const int64_t>(offsets), threads},
+      input,
+      pointer<const float>(x),
+      {pointer<const float>(weight_ih[0]), pointer<const float>(weight_ih[1])},
       {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
       {pointer<const float>(bias[0]), pointer<const float>(bias[1])},
       pointer<const float>(h_0),
@@ -50,7 +53,7 @@ void forward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::i
       pointer<float>(c),
       pointer<float>(h_n),
       pointer<float>(c_n)};
-  kernels.forward(args, workspace(kernels, args.shape).get());
+  kernels.forward(args, allocate(kernels.forward_workspace(args)).get());
 }
 
 void backward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
@@ -69,7 +72,7 @@ void backward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::
       pointer<float>(dgates),
       pointer<float>(dh_0),
       pointer<float>(dc_0)};
-  kernels.backward(args, workspace(kernels, args.shape).get());
+  kernels.backward(args, allocate(kernels.backward_workspace(args)).get());
 }
 
 std::vector<std::string> isas() {

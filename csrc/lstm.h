@@ -32,15 +32,18 @@ struct Shape {
 
 struct ForwardArgs {
   Shape shape;
+  int64_t input;                           // I
+  const float* x;                          // [N, I], or null: gates hold x @ weight_ih^T
+  const float* weight_ih[kMaxDirections];  // D x [4H, I], not read without x
   const float* weight_hh[kMaxDirections];  // D x [4H, H]
   const float* bias[kMaxDirections];       // D x [4H], or null: none
   const float* h_0;                        // [D, B, H]
   const float* c_0;                        // [D, B, H]
-  float* gates;  // [N, D, 4H] in: x @ weight_ih^T; out: activated, if c is kept
-  float* y;      // [N, D, H] out
-  float* c;      // [N, D, H] out, or null: not kept (inference)
-  float* h_n;    // [D, B, H] out
-  float* c_n;    // [D, B, H] out
+  float* gates;                            // [N, D, 4H] out: activated, if c is kept
+  float* y;                                // [N, D, H] out
+  float* c;                                // [N, D, H] out, or null: not kept (inference)
+  float* h_n;                              // [D, B, H] out
+  float* c_n;                              // [D, B, H] out
 };
 
 struct BackwardArgs {
@@ -59,7 +62,9 @@ struct BackwardArgs {
 // One variant, built for one instruction set.
 struct Kernels {
   const char* name;
-  size_t (*packed_weights)(const Shape&);  // floats of 64-byte aligned workspace
+  // Floats of 64-byte aligned workspace.
+  size_t (*forward_workspace)(const ForwardArgs&);
+  size_t (*backward_workspace)(const BackwardArgs&);
   void (*forward)(const ForwardArgs&, float* workspace);
   void (*backward)(const BackwardArgs&, float* workspace);
 };

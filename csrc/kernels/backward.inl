@@ -70,8 +70,8 @@ void backward_tile(const BackwardStep& step, int64_t b, int64_t unit, const floa
     dgates[r] = kTile == Tile::kStep ? step.dgates_after(b + r) : step.dgates(b + r);
   }
   if constexpr (kTile == Tile::kStep) prefetch_rows(step, b, R, unit, C * kLanes);
-  vec dh[R][C];
-  product<R, C>(dh, dgates, kGates * step.shape.hidden, packed);
+  vec dh[R][C] = {};
+  add_product<R, C>(dh, dgates, kGates * step.shape.hidden, packed);
   for (int c = 0; c < C; ++c) {
     const int64_t u = unit + c * kLanes;
 #pragma GCC unroll 8
@@ -141,6 +141,10 @@ struct BackwardContext {
   float* packed;  // D x [blocks][4H][up to kColumns][kLanes]
 };
 
+inline size_t backward_workspace(const BackwardArgs& args) {
+  return args.shape.directions * packed_size(args.shape.hidden, args.shape.hidden);
+}
+
 void pack_backward(int64_t begin, int64_t end, void* context) {
   const BackwardContext& b = *static_cast<BackwardContext*>(context);
   const int64_t hidden = b.args.shape.hidden;
@@ -158,7 +162,7 @@ void backward_share(const Share& share, void* context) {
   const BackwardContext& f = *static_cast<BackwardContext*>(context);
   const Shape& shape = f.args.shape;
   for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
-    const float* packed = f.packed + d * kGates * shape.hidden * vectors(shape.hidden) * kLanes;
+    const float* packed = f.packed + d * packed_size(shape.hidden, shape.hidden);
     for (int64_t n = shape.steps - 1; n >= 0; --n) {
       const BackwardStep step(f.args, d, n);
       const int64_t end = clip(step.rows(), share.row_begin, share.row_end);

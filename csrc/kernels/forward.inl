@@ -1,4 +1,4 @@
-// Forward: h_{t-1} @ W_hh^T on register tiles, the pointwise part on the tile, step by step.
+// Forward: x_t @ W_ih^T + h_{t-1} @ W_hh^T on register tiles, the pointwise part on the tile.
 
 struct ForwardStep : Step {
   const ForwardArgs& args;
@@ -6,7 +6,8 @@ struct ForwardStep : Step {
   ForwardStep(const ForwardArgs& args, int64_t direction, int64_t n)
       : Step(args.shape, direction, n), args(args) {}
 
-  // Of sequence b, [H] or [4H].
+  // Of sequence b, [I], [H] or [4H].
+  const float* x(int64_t b) const { return args.x + (row() + b) * args.input; }
   const float* h_prev(int64_t b) const {
     return b < continuing ? args.y + at(row_before + b) : args.h_0 + state(b);
   }
@@ -22,8 +23,9 @@ struct ForwardStep : Step {
 // The pointwise part's rows lie far apart: the hardware does not see them coming.
 inline void prefetch_rows(const ForwardStep& step, int64_t b, int64_t rows, int64_t unit) {
   const int64_t hidden = step.shape.hidden;
+  const bool gates = step.args.c || !step.args.x;
   for (int64_t r = b; r < b + rows; ++r) {
-    for (int64_t gate = 0; gate < kGates; ++gate) {
+    for (int64_t gate = 0; gates && gate < kGates; ++gate) {
       prefetch(step.gates(r) + gate * hidden + unit);
     }
     prefetch(step.c_prev(r) + unit);
@@ -32,30 +34,45 @@ inline void prefetch_rows(const ForwardStep& step, int64_t b, int64_t rows, int6
   }
 }
 
+// Adds the input's and the recurrent part of the pre-activations of R sequences from b.
+template <int R>
+void add_gates(vec (&z)[R][kGates], const ForwardStep& step, int64_t b, int64_t unit, Lanes lanes,
+               const float* packed) {
+  const int64_t hidden = step.shape.hidden;
+  const float* rows[R];
+  if (step.args.x) {
+    for (int r = 0; r < R; ++r) rows[r] = step.x(b + r);
+    add_product<R, kGates>(z, rows, step.args.input, packed + hidden * kGates * kLanes);
+  } else {
+    for (int r = 0; r < R; ++r) {
+      const float* gates_x = step.gates(b + r) + unit;
+      for (int gate = 0; gate < kGates; ++gate) z[r][gate] += load(gates_x + gate * hidden, lanes);
+    }
+  }
+  for (int r = 0; r < R; ++r) rows[r] = step.h_prev(b + r);
+  add_product<R, kGates>(z, rows, hidden, packed);
+}
+
 // R sequences from b, one vector of hidden units from `unit`.
 template <int R>
 void forward_tile(const ForwardStep& step, int64_t b, int64_t unit, const float* packed) {
   const int64_t hidden = step.shape.hidden;
   const Lanes lanes = first_lanes(hidden - unit);
-  const float* h_prev[R];
-  for (int r = 0; r < R; ++r) h_prev[r] = step.h_prev(b + r);
   prefetch_rows(step, b, R, unit);
-  vec z[R][kGates];
-  product<R, kGates>(z, h_prev, hidden, packed);
-
   vec bias[kGates] = {};
   if (const float* all = step.args.bias[step.direction]) {
     for (int gate = 0; gate < kGates; ++gate) bias[gate] = load(all + gate * hidden + unit, lanes);
   }
+  vec z[R][kGates];
+  for (int r = 0; r < R; ++r) {
+    for (int gate = 0; gate < kGates; ++gate) z[r][gate] = bias[gate];
+  }
+  add_gates<R>(z, step, b, unit, lanes, packed);
   vec c[R];
   vec o[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     float* gates = step.gates(b + r) + unit;
-#pragma GCC unroll 4
-    for (int gate = 0; gate < kGates; ++gate) {
-      z[r][gate] += load(gates + gate * hidden, lanes) + bias[gate];
-    }
     const Gates a = activate({z[r][0], z[r][1], z[r][2], z[r][3]});
     c[r] = a.f * load(step.c_prev(b + r) + unit, lanes) + a.i * a.g;
     o[r] = a.o;
@@ -94,13 +111,18 @@ void keep_final_states(const ForwardStep& step, const Share& share, int64_t begi
   }
 }
 
+// Weights of each unit and gate: of the state, and of the input if it is not yet in the gates.
+inline int64_t forward_depth(const ForwardArgs& args) {
+  return args.shape.hidden + (args.x ? args.input : 0);
+}
+
 void forward_step(const ForwardStep& step, const Share& share, const float* packed) {
-  const int64_t hidden = step.shape.hidden;
+  const int64_t depth = forward_depth(step.args);
   const int64_t end = clip(step.rows(), share.row_begin, share.row_end);
   const Tiles tiles(share.row_begin, end, kRows);
   for (int64_t n = 0; n < share.block_end - share.block_begin; ++n) {
     const int64_t block = block_in_turn(share, step, n);
-    const float* weights = packed + block * kLanes * kGates * hidden;
+    const float* weights = packed + block * kLanes * kGates * depth;
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
       const int64_t b = tiles.first(tile);
       run_forward_tile<kRows>(tiles.first(tile + 1) - b, step, b, block * kLanes, weights);
@@ -111,26 +133,35 @@ void forward_step(const ForwardStep& step, const Share& share, const float* pack
 
 struct ForwardContext {
   const ForwardArgs& args;
-  float* packed;  // D x [blocks][H][4][kLanes]
+  float* packed;  // D x [blocks][H, then I if there is x][4][kLanes]
 };
+
+inline size_t forward_workspace(const ForwardArgs& args) {
+  return args.shape.directions * packed_size(args.shape.hidden, forward_depth(args));
+}
 
 void pack_forward(int64_t begin, int64_t end, void* context) {
   const ForwardContext& f = *static_cast<ForwardContext*>(context);
   const int64_t hidden = f.args.shape.hidden;
   const int64_t blocks = vectors(hidden);
   for (int64_t n = begin; n < end; ++n) {
-    pack_gates(f.args.weight_hh[n / blocks], hidden, n % blocks * kLanes,
-               f.packed + n * kLanes * kGates * hidden);
+    const int64_t direction = n / blocks;
+    const int64_t unit = n % blocks * kLanes;
+    float* out = f.packed + n * kLanes * kGates * forward_depth(f.args);
+    pack_gates(f.args.weight_hh[direction], hidden, hidden, unit, out);
+    if (!f.args.x) continue;
+    out += hidden * kGates * kLanes;
+    pack_gates(f.args.weight_ih[direction], hidden, f.args.input, unit, out);
   }
 }
 
 void forward_share(const Share& share, void* context) {
   const ForwardContext& f = *static_cast<ForwardContext*>(context);
   const Shape& shape = f.args.shape;
-  const int64_t packed_size = kGates * shape.hidden * vectors(shape.hidden) * kLanes;
   for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
+    const float* packed = f.packed + d * packed_size(shape.hidden, forward_depth(f.args));
     for (int64_t n = 0; n < shape.steps; ++n) {
-      forward_step(ForwardStep(f.args, d, n), share, f.packed + d * packed_size);
+      forward_step(ForwardStep(f.args, d, n), share, packed);
       if (share.barrier) share.barrier->wait();
     }
   }

@@ -46,14 +46,11 @@ __attribute__((noinline)) void accumulate(vec (&sum)[R][C], const float* const* 
   }
 }
 
-// sum[r][c] = rows[r] . w[:][c]
+// sum[r][c] += rows[r] . w[:][c]
 template <int R, int C>
-inline void product(vec (&sum)[R][C], const float* const* rows, int64_t depth, const float* w) {
+inline void add_product(vec (&sum)[R][C], const float* const* rows, int64_t depth, const float* w) {
   const float* a[R];
-  for (int r = 0; r < R; ++r) {
-    a[r] = rows[r];
-    for (int c = 0; c < C; ++c) sum[r][c] = vec{};
-  }
+  for (int r = 0; r < R; ++r) a[r] = rows[r];
   for (int64_t k = 0; k < depth; k += kDepth) {
     const int64_t n = depth - k < kDepth ? depth - k : kDepth;
     accumulate<R, C>(sum, a, n, w + k * C * kLanes);
@@ -75,18 +72,21 @@ inline int64_t vectors(int64_t hidden) { return (hidden + kLanes - 1) / kLanes; 
 // A block of hidden units is a vector of them in the forward pass, up to kColumns in backward.
 constexpr int kColumns = 4;
 
-inline size_t packed_weights(const Shape& s) {
-  return static_cast<size_t>(s.directions * kGates * s.hidden * vectors(s.hidden) * kLanes);
+// Floats of a weight [4H, depth] once packed.
+inline int64_t packed_size(int64_t hidden, int64_t depth) {
+  return kGates * depth * vectors(hidden) * kLanes;
 }
 
-// weight_hh [4H, H] of the units first .. first + kLanes -> out [H][4][kLanes], zeros behind H.
-inline void pack_gates(const float* weight_hh, int64_t hidden, int64_t first, float* out) {
+// weight [4H, depth] of the units first .. first + kLanes -> out [depth][4][kLanes], zeros behind
+// H.
+inline void pack_gates(const float* weight, int64_t hidden, int64_t depth, int64_t first,
+                       float* out) {
   const int64_t units = hidden - first < kLanes ? hidden - first : kLanes;
-  for (int64_t k = 0; k < hidden; k += kLanes) {  // a cache line of each row at a time
-    const int64_t end = k + kLanes < hidden ? k + kLanes : hidden;
+  for (int64_t k = 0; k < depth; k += kLanes) {  // a cache line of each row at a time
+    const int64_t end = k + kLanes < depth ? k + kLanes : depth;
     for (int64_t gate = 0; gate < kGates; ++gate) {
       for (int64_t lane = 0; lane < kLanes; ++lane) {
-        const float* row = weight_hh + (gate * hidden + first + lane) * hidden;
+        const float* row = weight + (gate * hidden + first + lane) * depth;
         float* column = out + gate * kLanes + lane;
         for (int64_t j = k; j < end; ++j) {
           column[j * kGates * kLanes] = lane < units ? row[j] : 0.0f;

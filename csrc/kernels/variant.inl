@@ -23,7 +23,8 @@ namespace {
 
 #define FASTLSTM_STRING(name) FASTLSTM_STRING_(name)
 #define FASTLSTM_STRING_(name) #name
-extern const Kernels kernels{FASTLSTM_STRING(FASTLSTM_ISA), &packed_weights, &forward, &backward};
+extern const Kernels kernels{FASTLSTM_STRING(FASTLSTM_ISA), &forward_workspace, &backward_workspace,
+                             &forward, &backward};
 
 }  // namespace FASTLSTM_ISA
 }  // namespace fastlstm

@@ -15,6 +15,8 @@ from torch import Tensor
 from fastlstm import _C
 from fastlstm.backends import Problem, gemms
 
+_FUSED_WEIGHT_BYTES = 4 << 20
+
 
 def why_not(problem: Problem) -> str | None:
     """What keeps the C++ kernels from running `problem`, or None."""
@@ -66,7 +68,12 @@ def forward(
     weights = [_checked(w) for w in weights]
     h_0, c_0 = _checked(h_0), _checked(c_0)
     offsets = _offsets(x, batch, batch_sizes)
-    gates = gemms.input_gates(rows, weights, directions)
+    fused = _fuses_projection(batch, rows.shape[1], hidden)
+    if not fused:
+        gates = gemms.input_gates(rows, weights, directions)
+    else:
+        rows = _checked(rows)
+        gates = x.new_empty(*(rows.shape[0], directions, 4 * hidden) if save else (0,))
     y = x.new_empty(rows.shape[0], directions, hidden)
     c = x.new_empty(*y.shape if save else (0,))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
@@ -77,6 +84,9 @@ def forward(
         directions,
         offsets.data_ptr(),
         torch.get_num_threads(),
+        rows.shape[1],
+        rows.data_ptr() if fused else 0,
+        _addresses(weights, directions, 0),
         _addresses(weights, directions, 1),
         _addresses(weights, directions, 2),
         h_0.data_ptr(),
@@ -143,6 +153,12 @@ def backward(
     y = y.view(-1, directions, hidden)
     dweights = gemms.weight_gradients(dgates, rows, y, h_0, batch_sizes, has_bias)
     return dx, dh_0, dc_0, dweights
+
+
+def _fuses_projection(batch: int, input_size: int, hidden: int) -> bool:
+    """Whether the kernel itself multiplies x with weight_ih, or a GEMM over all steps before it."""
+    # A step reads all of weight_ih: that must fit the cache, and serve enough rows.
+    return batch >= 16 and 16 * hidden * (input_size + hidden) <= _FUSED_WEIGHT_BYTES
 
 
 def _checked(tensor: Tensor) -> Tensor:
