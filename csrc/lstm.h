@@ -33,9 +33,9 @@ struct Shape {
 struct ForwardArgs {
   Shape shape;
   int64_t input;                           // I
-  const float* x;                          // [N, I], or null: gates hold x @ weight_ih^T
+  const float* x;                          // [N, I], or null: gates hold its part
   const float* weight_ih[kMaxDirections];  // D x [4H, I], not read without x
-  const float* weight_hh[kMaxDirections];  // D x [4H, H]
+  const float* weight_hh[kMaxDirections];  // D x [4H, H], or null: gates hold its part (T = 1)
   const float* bias[kMaxDirections];       // D x [4H], or null: none
   const float* h_0;                        // [D, B, H]
   const float* c_0;                        // [D, B, H]

@@ -95,8 +95,8 @@ class LSTMFunction(torch.autograd.Function):
         def layer(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
             return reference.lstm(x, h_0, c_0, weights, batch_sizes)
 
-        over = torch.func.vmap(layer, in_dims=(x_dim, h_dim, c_dim, *weight_dims))
-        y, h_n, c_n = over(x, h_0, c_0, *weights)
+        batched = torch.func.vmap(layer, in_dims=(x_dim, h_dim, c_dim, *weight_dims))
+        y, h_n, c_n = batched(x, h_0, c_0, *weights)
         return (y, h_n, c_n, y.new_empty(0), y.new_empty(0)), (0, 0, 0, None, None)
 
 
@@ -108,7 +108,7 @@ def _reference_vjp(
     def layer(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
         return reference.lstm(x, h_0, c_0, weights, batch_sizes)
 
-    outputs, vjp = torch.func.vjp(layer, *inputs)
+    outputs, vjp, *_ = torch.func.vjp(layer, *inputs)
     gradients: tuple[Tensor, ...] = vjp(
         tuple(
             torch.zeros_like(out) if d is None else d

@@ -50,15 +50,19 @@ def lstm(
     """
     if x.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-    directions, batch, _ = h_0.shape
+    directions = h_0.shape[0]
     arity = len(weights) // directions
     device = x.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         x, h_0, c_0 = x.to(dtype), h_0.to(dtype), c_0.to(dtype)
         weights = [w.to(dtype) for w in weights]
+    if backend == "auto" and any(
+        t.dtype != x.dtype or t.device != x.device for t in (h_0, c_0, *weights)
+    ):
+        backend = "aten"  # for the words of its error, which are nn.LSTM's
     proj_size = h_0.shape[2] if arity in (3, 5) else 0
-    problem = backends.Problem(device, x.dtype, c_0.shape[2], batch, proj_size)
+    problem = backends.Problem(device, x.dtype, c_0.shape[2], proj_size)
     chosen = backends.select(problem, backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
@@ -71,8 +75,13 @@ def lstm(
             for d in range(0, len(weights), arity)
             for w in (weights[d], weights[d + 1], weights[d + 2] + weights[d + 3])
         ]
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (x, h_0, c_0, *weights)):
-        y, h_n, c_n, _, _ = LSTMFunction.apply(x, h_0, c_0, batch_sizes, chosen.name, *weights)
+    # The Function also brings the rule for vmap; without need of either it costs 20 us.
+    if torch._C._are_functorch_transforms_active() or (
+        torch.is_grad_enabled() and any(t.requires_grad for t in (x, h_0, c_0, *weights))
+    ):
+        y, h_n, c_n, _, _ = LSTMFunction.apply(  # type: ignore[no-untyped-call]
+            x, h_0, c_0, batch_sizes, chosen.name, *weights
+        )
     else:
         y, h_n, c_n, _, _ = ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, False, chosen.name)
     return y, h_n, c_n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import torch
 import torch.nn.functional as F
@@ -51,12 +51,38 @@ class LSTM(nn.RNNBase):
     """
 
     # The checks of the arguments, and their words, are nn.LSTM's own.
-    get_expected_cell_size = nn.LSTM.get_expected_cell_size
-    check_forward_args = nn.LSTM.check_forward_args
-    permute_hidden = nn.LSTM.permute_hidden
+    get_expected_cell_size: Any = nn.LSTM.get_expected_cell_size
+    check_forward_args: Any = nn.LSTM.check_forward_args
+    permute_hidden: Any = nn.LSTM.permute_hidden
 
-    def __init__(self, *args: Any, backend: str = "auto", **kwargs: Any) -> None:
-        super().__init__("LSTM", *args, **kwargs)
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__(
+            "LSTM",
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            proj_size,
+            device,
+            dtype,
+        )
         functional.check_backend(backend)
         self.backend = backend
 
@@ -124,11 +150,11 @@ class LSTM(nn.RNNBase):
 
     def _layers(self, x: Tensor, hx: State, batch_sizes: Tensor | None) -> tuple[Tensor, State]:
         directions = 2 if self.bidirectional else 1
-        weights = self._flat_weights
+        weights = cast(list[Tensor], self._flat_weights)
         per_layer = len(weights) // self.num_layers
         states = []
         for layer, (h_0, c_0) in enumerate(
-            zip(hx[0].split(directions), hx[1].split(directions), strict=True)
+            zip(torch.split(hx[0], directions), torch.split(hx[1], directions), strict=True)
         ):
             if layer > 0 and self.dropout > 0:
                 x = F.dropout(x, self.dropout, self.training)

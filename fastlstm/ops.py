@@ -66,7 +66,7 @@ def _backward(
         )
 
 
-@torch.library.register_fake("fastlstm::lstm_forward")
+@torch.library.register_fake("fastlstm::lstm_forward")  # type: ignore[untyped-decorator]
 def _(
     x: Tensor,
     h_0: Tensor,
@@ -84,7 +84,7 @@ def _(
     return y, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), c, gates
 
 
-@torch.library.register_fake("fastlstm::lstm_backward")
+@torch.library.register_fake("fastlstm::lstm_backward")  # type: ignore[untyped-decorator]
 def _(
     dy: Tensor | None,
     dh_n: Tensor | None,

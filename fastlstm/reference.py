@@ -35,7 +35,7 @@ def lstm(
     """
     directions = h_0.shape[0]
     arity = len(weights) // directions
-    steps = x.unbind(0) if batch_sizes is None else x.split(batch_sizes.tolist())
+    steps = x.unbind(0) if batch_sizes is None else torch.split(x, batch_sizes.tolist())
     y, h_n, c_n = zip(
         *(
             _direction(steps, h_0[d], c_0[d], weights[d * arity : (d + 1) * arity], reverse=d == 1)

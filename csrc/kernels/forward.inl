@@ -40,6 +40,10 @@ void add_gates(vec (&z)[R][kGates], const ForwardStep& step, int64_t b, int64_t 
                const float* packed) {
   const int64_t hidden = step.shape.hidden;
   const float* rows[R];
+  if (step.args.weight_hh[0]) {
+    for (int r = 0; r < R; ++r) rows[r] = step.h_prev(b + r);
+    add_product<R, kGates>(z, rows, hidden, packed);
+  }
   if (step.args.x) {
     for (int r = 0; r < R; ++r) rows[r] = step.x(b + r);
     add_product<R, kGates>(z, rows, step.args.input, packed + hidden * kGates * kLanes);
@@ -49,8 +53,6 @@ void add_gates(vec (&z)[R][kGates], const ForwardStep& step, int64_t b, int64_t 
       for (int gate = 0; gate < kGates; ++gate) z[r][gate] += load(gates_x + gate * hidden, lanes);
     }
   }
-  for (int r = 0; r < R; ++r) rows[r] = step.h_prev(b + r);
-  add_product<R, kGates>(z, rows, hidden, packed);
 }
 
 // R sequences from b, one vector of hidden units from `unit`.
@@ -111,9 +113,9 @@ void keep_final_states(const ForwardStep& step, const Share& share, int64_t begi
   }
 }
 
-// Weights of each unit and gate: of the state, and of the input if it is not yet in the gates.
+// Weights of each unit and gate: of the state and of the input, unless the gates hold their part.
 inline int64_t forward_depth(const ForwardArgs& args) {
-  return args.shape.hidden + (args.x ? args.input : 0);
+  return (args.weight_hh[0] ? args.shape.hidden : 0) + (args.x ? args.input : 0);
 }
 
 void forward_step(const ForwardStep& step, const Share& share, const float* packed) {
@@ -176,6 +178,6 @@ void forward(const ForwardArgs& args, float* workspace) {
   ForwardContext context{args, workspace};
   const int64_t blocks = vectors(shape.hidden);
   Team team(shape, blocks);
-  team.split(shape.directions * blocks, pack_forward, &context);
+  if (args.weight_hh[0]) team.split(shape.directions * blocks, pack_forward, &context);
   team.run(forward_share, &context);
 }

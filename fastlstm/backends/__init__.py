@@ -8,7 +8,6 @@ batch_sizes)`, made of PyTorch operators that autograd knows. A *kernel* one has
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -23,41 +22,44 @@ class Problem(NamedTuple):
     device: str  # "cpu", "cuda", ...
     dtype: torch.dtype
     hidden_size: int
-    batch: int
     proj_size: int
 
 
 @dataclass(frozen=True)
 class Backend:
-    """A backend by name; its module is imported when it is first needed."""
+    """A backend by name, and its module, or what kept that from being imported."""
 
     name: str
-    module: str
+    module: ModuleType | ImportError
     differentiable: bool
 
     def load(self) -> ModuleType:
-        """The module with the functions. RuntimeError says what keeps it from being imported."""
-        try:
-            return import_module(self.module)
-        except ImportError as error:
-            raise RuntimeError(f"backend={self.name!r} cannot be loaded: {error}") from error
+        """The module. RuntimeError says what kept it from being imported."""
+        if isinstance(self.module, ImportError):
+            raise RuntimeError(f"backend={self.name!r} cannot be imported: {self.module}")
+        return self.module
 
     def why_not(self, problem: Problem) -> str | None:
         """None if this backend can run the problem, else the reason, for the message."""
-        try:
-            module = self.load()
-        except RuntimeError as error:
-            return str(error.__cause__)
-        why_not: Callable[[Problem], str | None] = module.why_not
-        return why_not(problem)
+        if isinstance(self.module, ImportError):
+            return f"it cannot be imported: {self.module}"
+        reason: str | None = self.module.why_not(problem)
+        return reason
 
 
 _backends: dict[str, Backend] = {}
 
 
 def register(name: str, module: str, *, differentiable: bool) -> None:
-    """Makes a backend known; `auto` tries them in the order in which they were registered."""
-    _backends[name] = Backend(name, module, differentiable)
+    """Makes a backend known; `auto` tries them in the order in which they were registered.
+
+    The module is imported here, since a compiler that traces a layer cannot import it. What is
+    heavy, such as triton, the module itself imports when it is first needed.
+    """
+    try:
+        _backends[name] = Backend(name, import_module(module), differentiable)
+    except ImportError as error:
+        _backends[name] = Backend(name, error, differentiable)
 
 
 def names() -> tuple[str, ...]:

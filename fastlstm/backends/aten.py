@@ -23,12 +23,12 @@ def lstm(
     batch_sizes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer on `torch.lstm`; shapes as in `fastlstm.reference.lstm`."""
-    directions = h_0.shape[0]
-    has_biases = len(weights) // directions >= 4
+    weights = list(weights)
+    bidirectional = h_0.shape[0] == 2
+    has_biases = len(weights) // h_0.shape[0] >= 4
     # cuDNN keeps what backward needs only when told to train.
     train = torch.is_grad_enabled()
+    hx = (h_0, c_0)
     if batch_sizes is None:
-        return torch.lstm(x, (h_0, c_0), weights, has_biases, 1, 0.0, train, directions == 2, False)
-    return torch.lstm(
-        x, batch_sizes, (h_0, c_0), weights, has_biases, 1, 0.0, train, directions == 2
-    )
+        return torch.lstm(x, hx, weights, has_biases, 1, 0.0, train, bidirectional, False)
+    return torch.lstm(x, batch_sizes, hx, weights, has_biases, 1, 0.0, train, bidirectional)

@@ -63,39 +63,32 @@ def forward(
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `fastlstm.ops.lstm_forward`."""
-    rows = x.reshape(-1, x.shape[-1])
+    rows = _checked(x).view(-1, x.shape[-1])
     directions, batch, hidden = h_0.shape
     weights = [_checked(w) for w in weights]
     h_0, c_0 = _checked(h_0), _checked(c_0)
     offsets = _offsets(x, batch, batch_sizes)
-    fused = _fuses_projection(batch, rows.shape[1], hidden)
-    if not fused:
-        gates = gemms.input_gates(rows, weights, directions)
-    else:
-        rows = _checked(rows)
+    single = offsets.shape[0] == 2  # one step does not repay packing weight_hh
+    fused = not single and _fuses_projection(batch, rows.shape[1], hidden)
+    if fused:
         gates = x.new_empty(*(rows.shape[0], directions, 4 * hidden) if save else (0,))
+    else:
+        gates = gemms.input_gates(rows, weights, directions)
+    if single:
+        gemms.add_state_gates(gates, h_0, weights)
     y = x.new_empty(rows.shape[0], directions, hidden)
     c = x.new_empty(*y.shape if save else (0,))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     _C.forward(
-        offsets.numel() - 1,
-        batch,
-        hidden,
-        directions,
-        offsets.data_ptr(),
-        torch.get_num_threads(),
+        *_shape(offsets, h_0),
         rows.shape[1],
         rows.data_ptr() if fused else 0,
         _addresses(weights, directions, 0),
-        _addresses(weights, directions, 1),
+        (0, 0) if single else _addresses(weights, directions, 1),
         _addresses(weights, directions, 2),
-        h_0.data_ptr(),
-        c_0.data_ptr(),
-        gates.data_ptr(),
-        y.data_ptr(),
+        *(t.data_ptr() for t in (h_0, c_0, gates, y)),
         c.data_ptr() if save else 0,
-        h_n.data_ptr(),
-        c_n.data_ptr(),
+        *(t.data_ptr() for t in (h_n, c_n)),
     )
     y = y.view(*x.shape[:-1], directions * hidden)
     return y, h_n, c_n, c, gates if save else x.new_empty(0)
@@ -117,42 +110,26 @@ def backward(
     needs_dweights: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """See `fastlstm.ops.lstm_backward`."""
-    rows = x.reshape(-1, x.shape[-1])
-    directions, batch, hidden = h_0.shape
-    weights = [_checked(w) for w in weights]
+    directions, _, hidden = h_0.shape
+    weights, c_0 = [_checked(w) for w in weights], _checked(c_0)
     dy, dh_n = (None if d is None else _checked(d) for d in (dy, dh_n))
-    offsets = _offsets(x, batch, batch_sizes)
+    offsets = _offsets(x, h_0.shape[1], batch_sizes)
     dgates = torch.empty_like(gates)
-    dh_0 = torch.empty_like(h_0, memory_format=torch.contiguous_format)
-    dc_0 = (
-        torch.zeros_like(dh_0)
-        if dc_n is None
-        else dc_n.clone(memory_format=torch.contiguous_format)
-    )
+    dh_0 = torch.empty_like(c_0)
+    dc_0 = torch.zeros_like(c_0) if dc_n is None else torch.empty_like(c_0).copy_(dc_n)
     _C.backward(
-        offsets.numel() - 1,
-        batch,
-        hidden,
-        directions,
-        offsets.data_ptr(),
-        torch.get_num_threads(),
+        *_shape(offsets, h_0),
         _addresses(weights, directions, 1),
-        _checked(c_0).data_ptr(),
-        gates.data_ptr(),
-        c.data_ptr(),
-        0 if dy is None else dy.data_ptr(),
-        0 if dh_n is None else dh_n.data_ptr(),
-        dgates.data_ptr(),
-        dh_0.data_ptr(),
-        dc_0.data_ptr(),
+        *(t.data_ptr() for t in (c_0, gates, c)),
+        *(0 if t is None else t.data_ptr() for t in (dy, dh_n)),
+        *(t.data_ptr() for t in (dgates, dh_0, dc_0)),
     )
     dx = gemms.input_gradient(dgates, weights).view(x.shape) if needs_dx else x.new_empty(0)
     if not needs_dweights:
         return dx, dh_0, dc_0, [x.new_empty(0) for _ in weights]
-    has_bias = len(weights) // directions == 3
-    y = y.view(-1, directions, hidden)
-    dweights = gemms.weight_gradients(dgates, rows, y, h_0, batch_sizes, has_bias)
-    return dx, dh_0, dc_0, dweights
+    rows, y = x.reshape(-1, x.shape[-1]), y.view(-1, directions, hidden)
+    bias = len(weights) // directions == 3
+    return dx, dh_0, dc_0, gemms.weight_gradients(dgates, rows, y, h_0, batch_sizes, bias)
 
 
 def _fuses_projection(batch: int, input_size: int, hidden: int) -> bool:
@@ -176,6 +153,13 @@ def _offsets(x: Tensor, batch: int, batch_sizes: Tensor | None) -> Tensor:
     if batch_sizes is None:
         return torch.arange(x.shape[0] + 1) * batch
     return torch.nn.functional.pad(batch_sizes.cumsum(0), (1, 0))
+
+
+def _shape(offsets: Tensor, h_0: Tensor) -> tuple[int, int, int, int, int, int]:
+    """The fields of `Shape` in csrc/lstm.h. `offsets` must outlive the call."""
+    directions, batch, hidden = h_0.shape
+    steps = offsets.shape[0] - 1
+    return steps, batch, hidden, directions, offsets.data_ptr(), torch.get_num_threads()
 
 
 def _addresses(weights: Sequence[Tensor], directions: int, index: int) -> tuple[int, int]:

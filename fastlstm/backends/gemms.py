@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_ROWS = 128
+
 
 def input_gates(x: Tensor, weights: Sequence[Tensor], directions: int) -> Tensor:
     """``x @ weight_ih.T`` of ``x [N, I]``: ``[N, D, 4H]``. The bias is left to the kernel."""
@@ -19,6 +21,13 @@ def input_gates(x: Tensor, weights: Sequence[Tensor], directions: int) -> Tensor
     for d in range(directions):
         torch.mm(x, weights[d * arity].t(), out=gates[:, d])
     return gates
+
+
+def add_state_gates(gates: Tensor, h_0: Tensor, weights: Sequence[Tensor]) -> None:
+    """Adds ``h_0 @ weight_hh.T`` to the ``gates [B, D, 4H]`` of the first step."""
+    arity = len(weights) // h_0.shape[0]
+    for d, h in enumerate(h_0):
+        gates[:, d].addmm_(h, weights[d * arity + 1].t())
 
 
 def input_gradient(dgates: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -59,8 +68,12 @@ def _recurrent_weight_gradient(
 ) -> Tensor:
     """``dgates.t() @ h_prev``, where the rows of h_prev are those of y a step away, or of h_0."""
     if batch_sizes is not None:
-        rows = _previous_rows(batch_sizes, y.shape[0], reverse)
-        return dgates.t() @ torch.cat([y, h_0])[rows]
+        before = torch.cat([y, h_0])[_previous_rows(batch_sizes, reverse)]
+        # In parts, as nn.LSTM sums step by step: rounding grows with the length of one sum.
+        gradient = dgates.new_zeros(dgates.shape[1], y.shape[1])
+        for part, rows in zip(torch.split(dgates, _ROWS), torch.split(before, _ROWS), strict=True):
+            gradient.addmm_(part.t(), rows)
+        return gradient
     batch = h_0.shape[0]
     if reverse:
         first, then, before = dgates[-batch:], dgates[:-batch], y[batch:]
@@ -69,19 +82,14 @@ def _recurrent_weight_gradient(
     return (first.t() @ h_0).addmm_(then.t(), before)
 
 
-def _previous_rows(batch_sizes: Tensor, rows: int, reverse: bool) -> Tensor:
-    """For each packed row, its sequence's row a step before; N + b where sequence b starts."""
-    sizes = batch_sizes.tolist()
-    previous = []
-    offset = 0
-    for t, size in enumerate(sizes):
-        sequence = torch.arange(size)
-        if reverse:
-            going_on = sizes[t + 1] if t + 1 < len(sizes) else 0
-            before = offset + size + sequence
-        else:
-            going_on = size if t > 0 else 0
-            before = offset - sizes[t - 1] + sequence
-        previous.append(torch.where(sequence < going_on, before, rows + sequence))
-        offset += size
-    return torch.cat(previous)
+def _previous_rows(batch_sizes: Tensor, reverse: bool) -> Tensor:
+    """For each of the N packed rows, its sequence's row a step before; N + b where b starts."""
+    step = torch.repeat_interleave(batch_sizes)
+    first = batch_sizes.cumsum(0) - batch_sizes
+    row = torch.arange(step.shape[0])
+    sequence = row - first[step]
+    before = step + 1 if reverse else step - 1
+    exists = (before >= 0) & (before < batch_sizes.shape[0])
+    before = before * exists
+    goes_on = exists & (sequence < batch_sizes[before])
+    return torch.where(goes_on, first[before] + sequence, step.shape[0] + sequence)
