@@ -3,13 +3,16 @@
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
+#include <time.h>
 
 #include <algorithm>
 
 namespace fastlstm {
 namespace {
 
-constexpr int kSpins = 2000;
+// A thread has lost its core if it is this late, and later than several times a step's work.
+constexpr int64_t kPatience = 200000;  // ns
+constexpr int64_t kPatienceInSteps = 4;
 // Below this many multiply-adds a step, a step is shorter than a barrier is worth.
 constexpr int64_t kMinStepWork = 40000;
 // Below this many in the whole call, waking a second thread is not worth it.
@@ -35,29 +38,43 @@ void pause_cpu() {
 #endif
 }
 
+int64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return time.tv_sec * int64_t{1000000000} + time.tv_nsec;
+}
+
 }  // namespace
 
 void Barrier::reset(int members) {
   members_ = members;
-  arrived_ = 0;
-  generation_ = 0;
+  for (int member = 0; member < members; ++member) released_[member].released_at = 0;
 }
 
-void Barrier::wait() {
+Verdict Barrier::wait(int member) {
   const int generation = __atomic_load_n(&generation_, __ATOMIC_RELAXED);
+  int64_t& released_at = released_[member].released_at;
   if (__atomic_add_fetch(&arrived_, 1, __ATOMIC_ACQ_REL) == members_) {
     __atomic_store_n(&arrived_, 0, __ATOMIC_RELAXED);
+    verdict_ = __atomic_load_n(&alone_, __ATOMIC_ACQUIRE);
     __atomic_store_n(&generation_, generation + 1, __ATOMIC_RELEASE);
-    return;
-  }
-  int spins = 0;
-  while (__atomic_load_n(&generation_, __ATOMIC_ACQUIRE) == generation) {
-    if (++spins < kSpins) {
+  } else {
+    const int64_t arrived_at = now();
+    // Of the first step's work the beginning is not known.
+    const int64_t work = released_at ? arrived_at - released_at : kPatience;
+    const int64_t limit = arrived_at + std::max(kPatience, kPatienceInSteps * work);
+    for (int spins = 0; __atomic_load_n(&generation_, __ATOMIC_ACQUIRE) == generation; ++spins) {
       pause_cpu();
-    } else {
+      if (spins % 64 != 63 || now() < limit) continue;
+      int nobody = 0;
+      __atomic_compare_exchange_n(&alone_, &nobody, member + 1, false, __ATOMIC_ACQ_REL,
+                                  __ATOMIC_RELAXED);
       sched_yield();
     }
   }
+  released_at = now();
+  if (verdict_ == 0) return Verdict::kTogether;
+  return verdict_ == member + 1 ? Verdict::kAlone : Verdict::kLeave;
 }
 
 Team::Team(const Shape& shape, int64_t blocks)
@@ -67,7 +84,9 @@ Team::Team(const Shape& shape, int64_t blocks)
   if (size_ > 1) groups_ = static_cast<int>(shape.directions);
   int members = size_ / groups_;
   if (shape.batch < kMinRows * members) {
-    members = step_work < kMinStepWork ? 1 : static_cast<int>(std::min<int64_t>(members, blocks));
+    members = step_work < kMinStepWork
+                  ? 1
+                  : static_cast<int>(std::min<int64_t>({members, blocks, Barrier::kMaxMembers}));
   }
   size_ = std::max(1, members) * groups_;
   for (Barrier& barrier : barriers_) barrier.reset(members);
@@ -97,7 +116,7 @@ Share Team::share(int thread) {
   const int members = size_ / groups_;
   const int group = thread % groups_;
   const int member = thread / groups_;
-  Share share{0, shape_.directions, 0, shape_.batch, 0, blocks_, nullptr};
+  Share share{0, shape_.directions, 0, shape_.batch, 0, blocks_, blocks_, nullptr, member};
   if (groups_ > 1) {
     share.direction_begin = group;
     share.direction_end = group + 1;
@@ -113,16 +132,18 @@ Share Team::share(int thread) {
   return share;
 }
 
-void Team::run(void (*body)(const Share&, void*), void* context) {
+void Team::run(void (*body)(Share, void*), void* context) {
   if (size_ == 1) return body(share(0), context);
   had_a_team = true;
   bool alone = false;
 #pragma omp parallel num_threads(size_)
   {
     // OpenMP may grant fewer threads than asked for; a barrier would then wait for ever.
-#pragma omp single
-    alone = omp_get_num_threads() != size_;
-    if (!alone) body(share(omp_get_thread_num()), context);
+    if (omp_get_num_threads() == size_) {
+      body(share(omp_get_thread_num()), context);
+    } else if (omp_get_thread_num() == 0) {
+      alone = true;
+    }
   }
   if (alone) {
     size_ = groups_ = 1;

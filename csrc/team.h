@@ -4,16 +4,34 @@
 
 namespace fastlstm {
 
-// Lets the threads of a group meet once a step: spins shortly, then yields the core.
+// What a thread does after it has met the others of its group.
+enum class Verdict {
+  kTogether,  // goes on with its own share
+  kAlone,     // goes on with the whole group's share: the others leave
+  kLeave,
+};
+
+// Lets the threads of a group meet once a step. It spins; on a machine that is short of cores the
+// partner may not be running, and then every further step would wait for the scheduler. So the
+// one that has waited for longer than is plausible finishes the work alone.
 class Barrier {
  public:
+  static constexpr int kMaxMembers = 256;
+
   void reset(int members);
-  void wait();
+  Verdict wait(int member);
 
  private:
+  struct alignas(64) Member {
+    int64_t released_at;  // ns; when it went on from the last meeting
+  };
+
   alignas(64) int members_ = 1;
   alignas(64) int arrived_ = 0;
   alignas(64) int generation_ = 0;
+  int alone_ = 0;    // 1 + the member that asks to go on alone
+  int verdict_ = 0;  // alone_, as it was when the last one arrived: the same for all
+  Member released_[kMaxMembers];
 };
 
 // What one thread does: every step of its directions, for its rows of the batch and its blocks of
@@ -22,7 +40,21 @@ struct Share {
   int64_t direction_begin, direction_end;
   int64_t row_begin, row_end;
   int64_t block_begin, block_end;
+  int64_t blocks;    // of the whole group
   Barrier* barrier;  // null: nobody to wait for
+  int member;        // of the group
+
+  // Waits for the group, if there is one. False: another thread does the rest.
+  bool meet() {
+    if (!barrier) return true;
+    const Verdict verdict = barrier->wait(member);
+    if (verdict == Verdict::kAlone) {
+      block_begin = 0;
+      block_end = blocks;
+      barrier = nullptr;
+    }
+    return verdict != Verdict::kLeave;
+  }
 };
 
 // How a recurrence is split over threads. `blocks` is the number of blocks of hidden units.
@@ -32,7 +64,7 @@ class Team {
   int size() const { return size_; }
   Share share(int thread);
   // Runs body(share, context) once for each share, each on its own thread.
-  void run(void (*body)(const Share&, void* context), void* context);
+  void run(void (*body)(Share, void* context), void* context);
   // Runs body(begin, end, context) over [0, count), split evenly over the threads.
   void split(int64_t count, void (*body)(int64_t begin, int64_t end, void* context), void* context);
 

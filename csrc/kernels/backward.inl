@@ -158,7 +158,7 @@ void pack_backward(int64_t begin, int64_t end, void* context) {
   }
 }
 
-void backward_share(const Share& share, void* context) {
+void backward_share(Share share, void* context) {
   const BackwardContext& f = *static_cast<BackwardContext*>(context);
   const Shape& shape = f.args.shape;
   for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
@@ -170,7 +170,7 @@ void backward_share(const Share& share, void* context) {
       const int64_t continuing = clip(step.continuing, share.row_begin, end);
       run_tiles<Tile::kStep>(step, share, share.row_begin, surviving, packed);
       backward_last(step, share, surviving, end);
-      if (share.barrier) share.barrier->wait();
+      if (!share.meet()) return;
       run_tiles<Tile::kInitialState>(step, share, continuing, end, packed);
     }
   }

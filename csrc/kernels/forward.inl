@@ -157,14 +157,14 @@ void pack_forward(int64_t begin, int64_t end, void* context) {
   }
 }
 
-void forward_share(const Share& share, void* context) {
+void forward_share(Share share, void* context) {
   const ForwardContext& f = *static_cast<ForwardContext*>(context);
   const Shape& shape = f.args.shape;
   for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
     const float* packed = f.packed + d * packed_size(shape.hidden, forward_depth(f.args));
     for (int64_t n = 0; n < shape.steps; ++n) {
       forward_step(ForwardStep(f.args, d, n), share, packed);
-      if (share.barrier) share.barrier->wait();
+      if (!share.meet()) return;
     }
   }
 }
