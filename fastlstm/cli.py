@@ -1,0 +1,67 @@
+"""The `fastlstm` command: a thin shell over functions that also work without it.
+
+Exit codes: 0 done, 1 a check failed, 2 wrong input or machine (one line says what), 130 stopped.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from fastlstm import __version__
+from fastlstm.rnnlm.arguments import add_commands
+
+# command: (module with add_arguments(parser) and run(args), summary)
+MODULES = {
+    "verify": ("fastlstm.verify", "check fastlstm's kernels against torch.nn.LSTM"),
+    "info": ("fastlstm.info", "what this machine would run, and why"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def make_parser(command: str | None) -> Parser:
+    """The parser; of `MODULES`, only the one named by `command` is imported."""
+    parser = Parser(prog="fastlstm", description="A drop-in nn.LSTM on custom kernels.")
+    parser.add_argument("--version", action="version", version=f"fastlstm {__version__}")
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where an error comes from, not only what"
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    add_commands(commands)
+    for name, (module, summary) in MODULES.items():
+        subparser = commands.add_parser(name, help=summary, description=summary + ".")
+        if name == command:
+            implementation = import_module(module)
+            implementation.add_arguments(subparser)
+            subparser.set_defaults(run=implementation.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code (argparse raises SystemExit for wrong arguments)."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    command = next((word for word in arguments if not word.startswith("-")), None)
+    args = make_parser(command).parse_args(arguments)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, RuntimeError, OSError) as error:
+        if args.traceback:
+            raise
+        print("fastlstm: error:", " ".join(str(error).split()), file=sys.stderr)
+        return 2

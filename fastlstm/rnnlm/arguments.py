@@ -1,0 +1,149 @@
+"""The command-line arguments of the trainer. Imports nothing heavy, so that help comes at once."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from importlib import import_module
+from typing import Any
+
+from fastlstm.rnnlm.config import COMPUTED_DEFAULTS, FRANCE, VERIFY_STEPS, Config, flag
+
+GROUPS = {
+    "text": ("level", "france_distance"),
+    "model": ("cell", "backend"),
+    "training": ("batch", "device"),
+}
+EXTRA = {"numpy", "rich", "safetensors"}  # what fastlstm[train] adds
+
+
+def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
+    """Add train, resume, eval and sample."""
+    for name, summary, add in (
+        ("train", "train a language model on a text", _add_train),
+        ("resume", "go on with a run, bit for bit", _add_resume),
+        ("eval", "loss, perplexity and bits per character of a run on a text", _add_eval),
+        ("sample", "let a run write", _add_sample),
+    ):
+        parser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
+        add(parser)
+        parser.set_defaults(run=_command(name))
+
+
+def given_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of Config that were given on the command line."""
+    names = (option.name for option in fields(Config))
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """A command that imports the trainer only when it runs, and says what it lacks."""
+
+    def run(args: argparse.Namespace) -> int:
+        try:
+            commands = import_module("fastlstm.rnnlm.commands")
+        except ModuleNotFoundError as error:
+            missing = (error.name or "").partition(".")[0]
+            if missing not in EXTRA:
+                raise
+            raise RuntimeError(
+                f"the trainer needs {missing}: pip install 'fastlstm[train]'"
+            ) from error
+        code: int = getattr(commands, f"run_{name}")(args)
+        return code
+
+    return run
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    options = {option.name: option for option in fields(Config)}
+    parser.add_argument(
+        "text",
+        nargs="?",
+        default="stdlib",
+        metavar="TEXT",
+        help="a text file; 'stdlib', the source of Python's standard library (default); or "
+        "'france', generated, whose best possible perplexity is known",
+    )
+    parser.add_argument("--out", metavar="RUN", help="run folder (default runs/TEXT-TIME)")
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="train beside torch.nn.LSTM, compare every step, save nothing "
+        f"(default {VERIFY_STEPS} steps)",
+    )
+    _add_stop_after(parser)
+    names = list(options)
+    for title, (first, last) in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in names[names.index(first) : names.index(last) + 1]:
+            rule = options[name].metadata
+            group.add_argument(
+                flag(name),
+                type=rule["kind"],
+                choices=rule["choices"] or None,
+                default=argparse.SUPPRESS,  # what is not given is left to `make_config`
+                metavar=None if rule["choices"] else rule["kind"].__name__.upper(),
+                help=f"{rule['help']}{_default_text(name, options[name].default)}",
+            )
+
+
+def _default_text(name: str, default: object) -> str:
+    """How the help names a default."""
+    if name in COMPUTED_DEFAULTS:
+        return f" (default {COMPUTED_DEFAULTS[name]})"
+    if default is None:
+        return ""
+    france = f"; france {FRANCE[name]}" if name in FRANCE else ""
+    return f" (default {default}{france})"
+
+
+def _add_resume(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_path", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "--steps", type=int, metavar="INT", help="new length of the run; stretches its lr decay"
+    )
+    _add_stop_after(parser)
+
+
+def _add_stop_after(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--stop-after",
+        type=int,
+        metavar="STEP",
+        help="stop at this step, saved, as Ctrl-C would; resume goes on",
+    )
+
+
+def _add_eval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_path", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "text", nargs="?", metavar="TEXT", help="text file (default the run's validation part)"
+    )
+    _add_checkpoint(parser)
+
+
+def _add_sample(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_path", metavar="RUN", help="run folder")
+    parser.add_argument("--prime", default="", help="text to go on from (default none)")
+    parser.add_argument(
+        "--length", type=int, default=500, metavar="INT", help="tokens to write (default 500)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=float,
+        default=1.0,
+        metavar="FLOAT",
+        help="1 as the model believes, less for the likelier, 0 the likeliest only (default 1)",
+    )
+    parser.add_argument("--seed", type=int, default=123, metavar="INT", help="(default 123)")
+    _add_checkpoint(parser)
+
+
+def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--checkpoint",
+        choices=("best", "last"),
+        default="best",
+        help="weights of the best validation loss, or the last ones (default best)",
+    )
+    parser.add_argument("--threads", type=int, metavar="INT", help="CPU threads")

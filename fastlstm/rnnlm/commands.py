@@ -1,0 +1,163 @@
+"""The trainer's commands: train, resume, eval, sample. Each returns the exit code."""
+
+import argparse
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from fastlstm.rnnlm.arguments import given_options
+from fastlstm.rnnlm.checkpoint import load_training, load_weights
+from fastlstm.rnnlm.comparison import compare_training
+from fastlstm.rnnlm.config import make_config
+from fastlstm.rnnlm.corpus import check_utf8, read_corpus, read_text
+from fastlstm.rnnlm.dataset import Dataset, Streams, encode_text, make_dataset
+from fastlstm.rnnlm.evaluation import evaluate
+from fastlstm.rnnlm.model import make_model
+from fastlstm.rnnlm.report import Report, describe, make_console, print_header, print_scores
+from fastlstm.rnnlm.result import floor_scores, print_result, write_sample
+from fastlstm.rnnlm.runs import Run, create_run, cut_log, open_run, save_config, unused_path
+from fastlstm.rnnlm.session import train_run
+from fastlstm.rnnlm.training import Training, start_training
+from fastlstm.rnnlm.verdict import print_comparison
+
+STOPPED = 130  # exit code of an interrupted run, as a shell gives it for Ctrl-C
+
+
+def run_train(args: argparse.Namespace) -> int:
+    """Train a new run, or with --verify compare fastlstm with torch.nn.LSTM and save nothing."""
+    config = make_config(given_options(args), args.verify)
+    if config.text not in ("stdlib", "france"):
+        config = replace(config, text=str(Path(config.text).absolute()))
+    if args.out is not None and Path(args.out).exists():
+        raise ValueError(f"{args.out} exists already; nothing was changed")
+    if args.verify and args.out is not None:
+        raise ValueError("--verify saves nothing: leave out --out")
+    until = _until(args.stop_after, 0)
+    device = _prepare_torch(config.device, config.threads)
+    corpus = read_corpus(config)
+    dataset = make_dataset(corpus, config)
+    console = make_console()
+    model = make_model(len(dataset.vocabulary), config, device)
+    print_header(console, corpus, dataset, config, model.parameter_count)
+    if args.verify:
+        return print_comparison(console, compare_training(dataset, config, device), config)
+    print_scores(console, floor_scores(dataset), config.level)
+    path = unused_path(corpus.name) if args.out is None else Path(args.out)
+    run = create_run(path, config, dataset.vocabulary, corpus.sha256)
+    return _train(console, run, start_training(model, config), dataset, until)
+
+
+def run_resume(args: argparse.Namespace) -> int:
+    """Go on with a run where its last checkpoint was written."""
+    run = open_run(Path(args.run_path))
+    if args.steps is not None:
+        run = replace(run, config=replace(run.config, steps=args.steps, epochs=None))
+    config = run.config
+    device = _prepare_torch(config.device, config.threads)
+    dataset = _dataset_of(run)
+    training = start_training(make_model(len(run.vocabulary), config, device), config)
+    load_training(run, training)
+    until = _until(args.stop_after, training.step)
+    console = make_console()
+    total_steps = config.total_steps(len(dataset.train.tokens) // config.batch // config.window)
+    if training.step >= total_steps:
+        console.print(f"{run.path} has done its {total_steps} steps; --steps N goes on to step N")
+        return 0
+    if args.steps is not None:
+        save_config(run)
+    cut_log(run, training.step)
+    console.print(f"resuming {run.path} at step {training.step}/{total_steps}")
+    return _train(console, run, training, dataset, until)
+
+
+def run_eval(args: argparse.Namespace) -> int:
+    """Print the score of a run on a text, by default on its own validation part."""
+    run = open_run(Path(args.run_path))
+    device = _prepare_torch(run.config.device, args.threads)
+    model = make_model(len(run.vocabulary), run.config, device)
+    step = load_weights(run, args.checkpoint, model)
+    if args.text is None:
+        origin, text = "validation part", _dataset_of(run).valid
+    else:
+        origin, data = args.text, read_text(Path(args.text))
+        if run.config.level != "byte":
+            check_utf8(data, origin)
+        text = encode_text(run.vocabulary, data)
+    score = evaluate(model, text, run.vocabulary.start)
+    print(f"{args.checkpoint} checkpoint, step {step}; {origin}, {score.tokens:,} tokens")
+    print(describe(score, run.config.level))
+    if text.unknown:
+        print(f"{text.unknown:,} tokens are <unk>: not in the run's vocabulary")
+    return 0
+
+
+def run_sample(args: argparse.Namespace) -> int:
+    """Write the prompt and what the model makes of it to standard output, as it comes."""
+    if not (math.isfinite(args.temperature) and args.temperature >= 0):
+        raise ValueError(f"--temperature must be at least 0, got {args.temperature}")
+    if args.length < 1:
+        raise ValueError(f"--length must be at least 1, got {args.length}")
+    if args.seed < 0:
+        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    run = open_run(Path(args.run_path))
+    device = _prepare_torch(run.config.device, args.threads)
+    prime = run.vocabulary.encode_prime(args.prime)
+    model = make_model(len(run.vocabulary), run.config, device)
+    load_weights(run, args.checkpoint, model)
+    write_sample(run, model, prime, args.length, args.temperature, args.seed)
+    return 0
+
+
+def _train(
+    console: Console, run: Run, training: Training, dataset: Dataset, until: int | None
+) -> int:
+    """Train a run to its end, or to `until`, and show what came of it."""
+    config = run.config
+    device = training.model.decoder.weight.device
+    tokens = dataset.train.tokens.to(device)
+    streams = Streams(tokens, run.vocabulary.start, config.batch, config.window)
+    total_steps = config.total_steps(len(streams))
+    stop = total_steps if until is None else min(until, total_steps)
+    report = Report(console, config.level, total_steps, training.step)
+    train_run(run, training, dataset, streams, report, stop)
+    if training.step < total_steps:
+        console.print(f"stopped at step {training.step}/{total_steps}, saved")
+        console.print(f"go on with: fastlstm resume {run.path}")
+        return 0 if training.step == until else STOPPED
+    load_weights(run, "best", training.model)
+    print_result(console, run, training, dataset)
+    return 0
+
+
+def _dataset_of(run: Run) -> Dataset:
+    """The dataset a run was trained on; ValueError where its text is no longer the same."""
+    corpus = read_corpus(run.config)
+    if corpus.sha256 != run.sha256:
+        raise ValueError(
+            f"{corpus.origin} has changed since {run.path} was trained on it: its sha256 is "
+            f"{corpus.sha256}, the run's is {run.sha256}"
+        )
+    return make_dataset(corpus, run.config, run.vocabulary)
+
+
+def _until(stop_after: int | None, step: int) -> int | None:
+    """Check --stop-after against the step where training starts."""
+    if stop_after is not None and stop_after <= step:
+        raise ValueError(f"--stop-after must be above {step}, got {stop_after}")
+    return stop_after
+
+
+def _prepare_torch(name: str, threads: int | None) -> torch.device:
+    """The device by its name; sets torch's threads. RuntimeError where there is no such device."""
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"--threads must be at least 1, got {threads}")
+        torch.set_num_threads(threads)
+    if name == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("--device cuda: this machine has no CUDA device that torch can use")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

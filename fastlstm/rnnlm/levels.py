@@ -1,0 +1,185 @@
+"""The three levels of text: vocabularies of bytes, of characters and of words.
+
+Vocabularies are built from the training part alone; whatever it does not hold (at the char and word
+levels) is `<unk>`, in validation and in evaluation.
+"""
+
+import codecs
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastlstm.rnnlm.vocabulary import Tokens, Vocabulary
+
+UNKNOWN = "<unk>"
+LINE_END = "<eos>"
+UNICODE_SIZE = 0x110000
+
+
+class ByteVocabulary(Vocabulary):
+    """The 256 bytes: takes any file, knows no unknown token."""
+
+    level = "byte"
+    start = ord("\n")
+
+    def __len__(self) -> int:
+        return 256
+
+    def encode(self, data: bytes) -> Tokens:
+        """The bytes themselves."""
+        return np.frombuffer(data, dtype=np.uint8).copy()  # torch wants writable memory
+
+    def encode_prime(self, text: str) -> list[int]:
+        """The bytes of UTF-8; nothing is unknown."""
+        return list(text.encode("utf-8", "surrogateescape"))
+
+    def decode(self, tokens: Iterable[int]) -> Iterator[str]:
+        """UTF-8, each piece as soon as its last byte is there; U+FFFD for what is none."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for token in tokens:
+            yield decoder.decode(bytes([token]))
+        yield decoder.decode(b"", final=True)
+
+    def count_characters(self, data: bytes) -> int:
+        """Bytes."""
+        return len(data)
+
+    def count_unknown(self, tokens: Tokens) -> int:
+        """None: a byte is always known."""
+        return 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The level alone."""
+        return {"level": self.level}
+
+
+class CharVocabulary(Vocabulary):
+    """Unicode code points, token 0 is `<unk>` (shown as U+FFFD)."""
+
+    level = "char"
+
+    def __init__(self, characters: str) -> None:
+        self.characters = characters
+        self._table = np.zeros(UNICODE_SIZE, dtype=np.int32)
+        codes = np.array([ord(character) for character in characters], dtype=np.int64)
+        self._table[codes] = np.arange(1, len(characters) + 1)
+        self.start = int(self._table[ord("\n")])
+
+    @classmethod
+    def build(cls, data: bytes, limit: int) -> "CharVocabulary":
+        """The characters of a text, the most frequent ones if they are more than `limit` - 1."""
+        counts = np.bincount(_code_points(data), minlength=UNICODE_SIZE)
+        frequent = np.argsort(-counts, kind="stable")[: limit - 1]
+        return cls("".join(chr(code) for code in sorted(frequent[counts[frequent] > 0])))
+
+    def __len__(self) -> int:
+        return len(self.characters) + 1
+
+    def encode(self, data: bytes) -> Tokens:
+        """One token per code point."""
+        return self._table[_code_points(data)]
+
+    def encode_prime(self, text: str) -> list[int]:
+        """One token per code point; ValueError names one not in the vocabulary."""
+        return _known(text, {c: i for i, c in enumerate(self.characters, 1)}, "character")
+
+    def decode(self, tokens: Iterable[int]) -> Iterator[str]:
+        """One code point per token."""
+        shown = "\N{REPLACEMENT CHARACTER}" + self.characters
+        return (shown[token] for token in tokens)
+
+    def to_json(self) -> dict[str, Any]:
+        """The characters in order."""
+        return {"level": self.level, "characters": self.characters}
+
+
+class WordVocabulary(Vocabulary):
+    """Words parted by white space; token 0 is `<unk>`, token 1 the line end `<eos>`."""
+
+    level = "word"
+    start = 1
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self.words = [UNKNOWN, LINE_END, *words]
+        self._numbers = {word: number for number, word in enumerate(self.words)}
+
+    @classmethod
+    def build(cls, data: bytes, limit: int) -> "WordVocabulary":
+        """The words of a text, the most frequent ones if they are more than `limit` - 2."""
+        counts = Counter(_words(data))
+        del counts[UNKNOWN], counts[LINE_END]
+        # by count, then alphabetically: the same text gives the same numbers
+        ranked = sorted(counts, key=lambda word: (-counts[word], word))
+        return cls(ranked[: limit - 2])
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, data: bytes) -> Tokens:
+        """One token per word and per line end."""
+        words = _words(data)
+        numbers = (self._numbers.get(word, 0) for word in words)
+        return np.fromiter(numbers, dtype=np.int32, count=len(words))
+
+    def encode_prime(self, text: str) -> list[int]:
+        """One token per word; ValueError names one not in the vocabulary."""
+        return _known(_words(text.encode()), self._numbers, "word")
+
+    def decode(self, tokens: Iterable[int]) -> Iterator[str]:
+        """Words parted by blanks, lines by newlines."""
+        line_start = True
+        for token in tokens:
+            if token == self.start:
+                yield "\n"
+            else:
+                yield self.words[token] if line_start else " " + self.words[token]
+            line_start = token == self.start
+
+    def to_json(self) -> dict[str, Any]:
+        """The words in order, without the two special ones."""
+        return {"level": self.level, "words": self.words[2:]}
+
+
+def build_vocabulary(level: str, train: bytes, limit: int) -> Vocabulary:
+    """The vocabulary of a training text: `level` byte, char or word; at most `limit` tokens."""
+    if level == "byte":
+        return ByteVocabulary()
+    return (CharVocabulary if level == "char" else WordVocabulary).build(train, limit)
+
+
+def vocabulary_from_json(values: dict[str, Any]) -> Vocabulary:
+    """The inverse of `Vocabulary.to_json`; ValueError for anything else."""
+    try:
+        level = values["level"]
+        if level == "byte":
+            return ByteVocabulary()
+        if level == "char":
+            return CharVocabulary(values["characters"])
+        if level == "word":
+            return WordVocabulary(values["words"])
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a vocabulary") from error
+    raise ValueError(f"not a vocabulary: unknown level {level!r}")
+
+
+def _code_points(data: bytes) -> npt.NDArray[np.uint32]:
+    """Unicode code points of UTF-8 data."""
+    return np.frombuffer(data.decode().encode("utf-32-le"), dtype="<u4")
+
+
+def _words(data: bytes) -> list[str]:
+    """Words of UTF-8 data, with one `<eos>` for each newline."""
+    return data.decode().replace("\n", f" {LINE_END} ").split()
+
+
+def _known(parts: Iterable[str], numbers: dict[str, int], kind: str) -> list[int]:
+    """Numbers of all parts; ValueError names the first one without."""
+    tokens = []
+    for part in parts:
+        if part not in numbers:
+            raise ValueError(f"the prime's {kind} {part!r} is not in the run's vocabulary")
+        tokens.append(numbers[part])
+    return tokens

@@ -1,0 +1,80 @@
+"""What came of a run: its scores beside the baselines and the known bounds, and samples."""
+
+import itertools
+import math
+import sys
+
+import torch
+from rich.console import Console
+
+from fastlstm.rnnlm.baselines import bigram_loss, unigram_loss
+from fastlstm.rnnlm.dataset import Dataset
+from fastlstm.rnnlm.evaluation import Score, token_losses
+from fastlstm.rnnlm.generation import generate_tokens
+from fastlstm.rnnlm.model import RNNLM
+from fastlstm.rnnlm.report import print_scores
+from fastlstm.rnnlm.runs import Run
+from fastlstm.rnnlm.training import Training
+
+SAMPLE_LENGTH = {"byte": 300, "char": 300, "word": 60}
+SAMPLE_PRIME = {"byte": 100, "char": 100, "word": 8}  # tokens of the validation part
+SAMPLE_TEMPERATURES = (0.5, 1.0)
+
+
+def print_result(console: Console, run: Run, training: Training, dataset: Dataset) -> None:
+    """Scores of the best weights beside the baselines, samples, and where the run is."""
+    model, level = training.model, run.config.level
+    losses = token_losses(model, dataset.valid.tokens, run.vocabulary.start).double()
+    score = Score(float(losses.mean()), len(losses), dataset.valid.characters)
+    name = f"model, step {training.best_step}"
+    print_scores(console, floor_scores(dataset) | {name: score}, level)
+    if dataset.bounds is not None:
+        optimum = dataset.bounds.optimal_bits * math.log(2) / score.tokens
+        console.print(f"perplexity {100 * math.expm1(score.nats - optimum):+.2f}% off the optimum")
+    print_language(console, dataset, losses)
+    prime = dataset.valid.tokens[: SAMPLE_PRIME[level]].tolist()
+    for temperature in SAMPLE_TEMPERATURES:
+        console.print(
+            f"--- sample at temperature {temperature}, after the first "
+            f"{len(prime)} {level}s of the validation part"
+        )
+        write_sample(run, model, prime, SAMPLE_LENGTH[level], temperature, run.config.seed)
+    console.print(f"--- run saved in {run.path}")
+
+
+def print_language(console: Console, dataset: Dataset, losses: torch.Tensor) -> None:
+    """The cost of LANGUAGE, where the text is `france` at the word level; losses [N] in nats."""
+    if dataset.bounds is None or dataset.is_language is None:
+        return
+    own = float(losses[dataset.is_language].mean()) / math.log(2)
+    console.print(
+        f"LANGUAGE costs {own:.4f} bits; optimum {dataset.bounds.optimal_language_bits:.4f}, "
+        f"memoryless {dataset.bounds.memoryless_language_bits:.4f}"
+    )
+
+
+def write_sample(
+    run: Run, model: RNNLM, prime: list[int], length: int, temperature: float, seed: int
+) -> None:
+    """Stream a sample to standard output."""
+    tokens = generate_tokens(model, prime, run.vocabulary.start, temperature, seed)
+    shown = itertools.chain(prime, itertools.islice(tokens, length))
+    for piece in run.vocabulary.decode(shown):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+    sys.stdout.write("\n")
+
+
+def floor_scores(dataset: Dataset) -> dict[str, Score]:
+    """Scores to compare a model with: n-gram baselines, and what is known of generated text."""
+    train, valid = dataset.train.tokens.numpy(), dataset.valid.tokens.numpy()
+    size, start = len(dataset.vocabulary), dataset.vocabulary.start
+    nats = {
+        "unigram": unigram_loss(train, valid, size),
+        "bigram": bigram_loss(train, valid, size, start),
+    }
+    if dataset.bounds is not None:
+        per_bit = math.log(2) / len(valid)
+        nats["memoryless bound"] = dataset.bounds.memoryless_bits * per_bit
+        nats["optimum"] = dataset.bounds.optimal_bits * per_bit
+    return {name: Score(loss, len(valid), dataset.valid.characters) for name, loss in nats.items()}

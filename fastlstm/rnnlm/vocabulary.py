@@ -1,0 +1,48 @@
+"""What the trainer needs of a vocabulary: text to token numbers and back.
+
+Every text is taken to start after a line end, so its first token is predicted too: `start` is the
+token that stands for that line end.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Tokens = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
+
+
+class Vocabulary(ABC):
+    """What the trainer needs of a vocabulary."""
+
+    level: str
+    start: int
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def encode(self, data: bytes) -> Tokens:
+        """Token numbers [N] of a text; UTF-8 must have been checked where the level needs it."""
+
+    @abstractmethod
+    def encode_prime(self, text: str) -> list[int]:
+        """Token numbers of a prompt; ValueError names what the vocabulary does not hold."""
+
+    @abstractmethod
+    def decode(self, tokens: Iterable[int]) -> Iterator[str]:
+        """Text, piece by piece as the tokens come."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """The vocabulary as JSON values; `vocabulary_from_json` is the inverse."""
+
+    def count_characters(self, data: bytes) -> int:
+        """Characters of the raw text, the unit of bits per character."""
+        return len(data.decode())
+
+    def count_unknown(self, tokens: Tokens) -> int:
+        """How many of the tokens are `<unk>`."""
+        return int((tokens == 0).sum())

@@ -1,0 +1,117 @@
+"""Whatever is wrong is said in one line with exit code 2, and nothing is written over."""
+
+import shutil
+import sys
+
+import pytest
+from conftest import SMALL
+
+from fastlstm.cli import main
+
+
+def test_missing_file(fails, tmp_path):
+    assert "missing.txt: No such file" in fails("train", tmp_path / "missing.txt")
+
+
+def test_directory(fails, tmp_path):
+    assert "is a directory" in fails("train", tmp_path)
+
+
+def test_empty_file(fails, tmp_path):
+    (tmp_path / "empty.txt").touch()
+    assert "empty.txt is empty" in fails("train", tmp_path / "empty.txt")
+
+
+@pytest.mark.parametrize("size", [1, 40, 2000])
+def test_text_shorter_than_one_window(fails, tmp_path, size):
+    (tmp_path / "short.txt").write_bytes(b"x" * size)
+    assert "is too short" in fails("train", tmp_path / "short.txt", "--out", tmp_path / "run")
+
+
+def test_validation_part_shorter_than_one_window(fails, text, tmp_path):
+    options = [*SMALL, "--valid-limit", 5, "--out", tmp_path / "run"]
+    assert "held back for validation" in fails("train", text, *options)
+
+
+@pytest.mark.parametrize("level", ["char", "word"])
+def test_invalid_utf8(fails, tmp_path, level):
+    (tmp_path / "latin1.txt").write_bytes(b"abc \xe9t\xe9 " * 1000)
+    err = fails("train", tmp_path / "latin1.txt", "--level", level)
+    assert "not UTF-8 at byte 4 (0xe9)" in err
+    assert "--level byte" in err
+
+
+def test_invalid_utf8_is_fine_as_bytes(command, tmp_path):
+    (tmp_path / "latin1.txt").write_bytes(b"abc \xe9t\xe9 \n" * 100)
+    options = [*SMALL, "--steps", 2, "--out", tmp_path / "run"]
+    assert command("train", tmp_path / "latin1.txt", *options)[0] == 0
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--level syllable", "--cell qrnn", "--backend cudnn", "--optimizer lion", "--lr-decay exp",
+        "--implementation keras", "--device tpu", "--hidden 0", "--hidden -3", "--hidden 2.5",
+        "--layers 0", "--embedding 0", "--batch 0", "--batch -1", "--window 0", "--steps 0",
+        "--steps -5", "--epochs 0", "--epochs nan", "--lr 0", "--lr nan", "--lr -1", "--lr inf",
+        "--clip 0", "--clip nan", "--dropout 1", "--dropout -0.1", "--dropout-input nan",
+        "--valid-fraction 0", "--valid-fraction 1", "--valid-fraction nan", "--eval-every 0",
+        "--threads 0", "--seed -1", "--vocab-size 2", "--forget-bias inf", "--france-docs 0",
+        "--valid-limit 0", "--stop-after 0", "--steps 5 --epochs 1", "--nonsense 1",
+        "--france-distance -1",
+    ],
+    ids=lambda option: option.removeprefix("--").replace(" ", "="),
+)  # fmt: skip
+def test_wrong_option(fails, text, tmp_path, option):
+    err = fails("train", text, "--out", tmp_path / "run", *option.split())
+    assert option.split()[0] in err
+
+
+def test_existing_run_folder(fails, text, run):
+    assert "exists already" in fails("train", text, *SMALL, "--out", run)
+
+
+def test_prime_with_an_unknown_character(fails, run):
+    assert "character 'é' is not in" in fails("sample", run, "--prime", "thé")
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--temperature -1", "--temperature nan", "--length 0", "--length -1", "--seed -1",
+     "--checkpoint first", "--threads 0"],
+    ids=lambda option: option.removeprefix("--").replace(" ", "="),
+)  # fmt: skip
+def test_wrong_option_of_sample(fails, run, option):
+    assert option.split()[0] in fails("sample", run, *option.split())
+
+
+@pytest.mark.parametrize("option", ["--steps 0", "--stop-after 20"])
+def test_wrong_option_of_resume(fails, run, option):
+    assert option.split()[0] in fails("resume", run, *option.split())
+
+
+def test_eval_of_a_missing_text(fails, run, tmp_path):
+    assert "missing.txt: No such file" in fails("eval", run, tmp_path / "missing.txt")
+
+
+def test_unknown_command(fails):
+    assert "invalid choice" in fails("trian")
+
+
+def test_missing_extra_is_named(fails, text, monkeypatch):
+    for name in list(sys.modules):
+        if name.startswith("fastlstm.rnnlm."):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert "pip install 'fastlstm[train]'" in fails("train", text)
+
+
+def test_traceback_when_asked(tmp_path):
+    with pytest.raises(ValueError, match="No such file"):
+        main(["--traceback", "train", str(tmp_path / "missing.txt")])
+
+
+def test_run_folder_is_moved_as_a_whole(command, run, tmp_path):
+    """Nothing in a run folder names its own place."""
+    moved = shutil.move(run, tmp_path / "elsewhere")
+    assert command("sample", moved, "--length", 5)[0] == 0
