@@ -33,26 +33,43 @@ std::unique_ptr<float[], AlignedDelete> allocate(std::size_t floats) {
       static_cast<float*>(::operator new[](floats * sizeof(float), kAlignment)));
 }
 
+// Where the rows of each step begin: given, or for address 0 those of a padded batch.
+class Offsets {
+ public:
+  Offsets(Address given, std::int64_t steps, std::int64_t batch) : given_(given) {
+    if (given) return;
+    padded_.reserve(steps + 1);
+    for (std::int64_t t = 0; t <= steps; ++t) padded_.push_back(t * batch);
+  }
+  const std::int64_t* data() const {
+    return given_ ? pointer<const std::int64_t>(given_) : padded_.data();
+  }
+
+ private:
+  Address given_;
+  std::vector<std::int64_t> padded_;
+};
+
 void forward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
              Address offsets, int threads, std::int64_t input, Address x, Addresses weight_ih,
              Addresses weight_hh, Addresses bias, Address h_0, Address c_0, Address gates,
              Address y, Address c, Address h_n, Address c_n) {
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
-  const ForwardArgs args{
-      {steps, batch, hidden, directions, pointer<const int64_t>(offsets), threads},
-      input,
-      pointer<const float>(x),
-      {pointer<const float>(weight_ih[0]), pointer<const float>(weight_ih[1])},
-      {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
-      {pointer<const float>(bias[0]), pointer<const float>(bias[1])},
-      pointer<const float>(h_0),
-      pointer<const float>(c_0),
-      pointer<float>(gates),
-      pointer<float>(y),
-      pointer<float>(c),
-      pointer<float>(h_n),
-      pointer<float>(c_n)};
+  const Offsets rows(offsets, steps, batch);
+  const ForwardArgs args{{steps, batch, hidden, directions, rows.data(), threads},
+                         input,
+                         pointer<const float>(x),
+                         {pointer<const float>(weight_ih[0]), pointer<const float>(weight_ih[1])},
+                         {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
+                         {pointer<const float>(bias[0]), pointer<const float>(bias[1])},
+                         pointer<const float>(h_0),
+                         pointer<const float>(c_0),
+                         pointer<float>(gates),
+                         pointer<float>(y),
+                         pointer<float>(c),
+                         pointer<float>(h_n),
+                         pointer<float>(c_n)};
   kernels.forward(args, allocate(kernels.forward_workspace(args)).get());
 }
 
@@ -61,17 +78,17 @@ void backward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::
               Address c, Address dy, Address dh_n, Address dgates, Address dh_0, Address dc_0) {
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
-  const BackwardArgs args{
-      {steps, batch, hidden, directions, pointer<const int64_t>(offsets), threads},
-      {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
-      pointer<const float>(c_0),
-      pointer<const float>(gates),
-      pointer<const float>(c),
-      pointer<const float>(dy),
-      pointer<const float>(dh_n),
-      pointer<float>(dgates),
-      pointer<float>(dh_0),
-      pointer<float>(dc_0)};
+  const Offsets rows(offsets, steps, batch);
+  const BackwardArgs args{{steps, batch, hidden, directions, rows.data(), threads},
+                          {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
+                          pointer<const float>(c_0),
+                          pointer<const float>(gates),
+                          pointer<const float>(c),
+                          pointer<const float>(dy),
+                          pointer<const float>(dh_n),
+                          pointer<float>(dgates),
+                          pointer<float>(dh_0),
+                          pointer<float>(dc_0)};
   kernels.backward(args, allocate(kernels.backward_workspace(args)).get());
 }
 

@@ -58,7 +58,7 @@ def lstm(
         x, h_0, c_0 = x.to(dtype), h_0.to(dtype), c_0.to(dtype)
         weights = [w.to(dtype) for w in weights]
     if backend == "auto" and any(
-        t.dtype != x.dtype or t.device != x.device for t in (h_0, c_0, *weights)
+        t.dtype != x.dtype or t.device != x.device for t in (h_0, c_0, weights[0])
     ):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
     proj_size = h_0.shape[2] if arity in (3, 5) else 0

@@ -149,8 +149,11 @@ class LSTM(nn.RNNBase):
         return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
 
     def _layers(self, x: Tensor, hx: State, batch_sizes: Tensor | None) -> tuple[Tensor, State]:
-        directions = 2 if self.bidirectional else 1
         weights = cast(list[Tensor], self._flat_weights)
+        if self.num_layers == 1:
+            x, h_n, c_n = functional.lstm(x, *hx, weights, batch_sizes, backend=self.backend)
+            return x, (h_n, c_n)
+        directions = 2 if self.bidirectional else 1
         per_layer = len(weights) // self.num_layers
         states = []
         for layer, (h_0, c_0) in enumerate(
@@ -158,16 +161,8 @@ class LSTM(nn.RNNBase):
         ):
             if layer > 0 and self.dropout > 0:
                 x = F.dropout(x, self.dropout, self.training)
-            x, h_n, c_n = functional.lstm(
-                x,
-                h_0,
-                c_0,
-                weights[layer * per_layer : (layer + 1) * per_layer],
-                batch_sizes,
-                backend=self.backend,
-            )
+            own = weights[layer * per_layer : (layer + 1) * per_layer]
+            x, h_n, c_n = functional.lstm(x, h_0, c_0, own, batch_sizes, backend=self.backend)
             states.append((h_n, c_n))
-        if len(states) == 1:
-            return x, states[0]
         h, c = zip(*states, strict=True)
         return x, (torch.cat(h), torch.cat(c))

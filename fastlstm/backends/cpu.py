@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from fastlstm import _C
@@ -67,8 +68,9 @@ def forward(
     directions, batch, hidden = h_0.shape
     weights = [_checked(w) for w in weights]
     h_0, c_0 = _checked(h_0), _checked(c_0)
-    offsets = _offsets(x, batch, batch_sizes)
-    single = offsets.shape[0] == 2  # one step does not repay packing weight_hh
+    offsets = _offsets(batch_sizes)
+    shape = _shape(x, h_0, offsets)
+    single = shape[0] == 1  # one step does not repay packing weight_hh
     fused = not single and _fuses_projection(batch, rows.shape[1], hidden)
     if fused:
         gates = x.new_empty(*(rows.shape[0], directions, 4 * hidden) if save else (0,))
@@ -80,7 +82,7 @@ def forward(
     c = x.new_empty(*y.shape if save else (0,))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     _C.forward(
-        *_shape(offsets, h_0),
+        *shape,
         rows.shape[1],
         rows.data_ptr() if fused else 0,
         _addresses(weights, directions, 0),
@@ -113,12 +115,12 @@ def backward(
     directions, _, hidden = h_0.shape
     weights, c_0 = [_checked(w) for w in weights], _checked(c_0)
     dy, dh_n = (None if d is None else _checked(d) for d in (dy, dh_n))
-    offsets = _offsets(x, h_0.shape[1], batch_sizes)
+    offsets = _offsets(batch_sizes)
     dgates = torch.empty_like(gates)
     dh_0 = torch.empty_like(c_0)
     dc_0 = torch.zeros_like(c_0) if dc_n is None else torch.empty_like(c_0).copy_(dc_n)
     _C.backward(
-        *_shape(offsets, h_0),
+        *_shape(x, h_0, offsets),
         _addresses(weights, directions, 1),
         *(t.data_ptr() for t in (c_0, gates, c)),
         *(0 if t is None else t.data_ptr() for t in (dy, dh_n)),
@@ -148,18 +150,18 @@ def _checked(tensor: Tensor) -> Tensor:
     return tensor.contiguous()
 
 
-def _offsets(x: Tensor, batch: int, batch_sizes: Tensor | None) -> Tensor:
-    """``[T + 1]`` int64: step t owns the rows from offsets[t] up to offsets[t + 1]."""
-    if batch_sizes is None:
-        return torch.arange(x.shape[0] + 1) * batch
-    return torch.nn.functional.pad(batch_sizes.cumsum(0), (1, 0))
+def _offsets(batch_sizes: Tensor | None) -> Tensor | None:
+    """``[T + 1]`` int64: packed step t owns the rows from offsets[t] up to offsets[t + 1]."""
+    return None if batch_sizes is None else F.pad(batch_sizes.cumsum(0), (1, 0))
 
 
-def _shape(offsets: Tensor, h_0: Tensor) -> tuple[int, int, int, int, int, int]:
+def _shape(x: Tensor, h_0: Tensor, offsets: Tensor | None) -> tuple[int, int, int, int, int, int]:
     """The fields of `Shape` in csrc/lstm.h. `offsets` must outlive the call."""
     directions, batch, hidden = h_0.shape
-    steps = offsets.shape[0] - 1
-    return steps, batch, hidden, directions, offsets.data_ptr(), torch.get_num_threads()
+    steps, address = x.shape[0], 0  # 0: a padded batch
+    if offsets is not None:
+        steps, address = offsets.shape[0] - 1, offsets.data_ptr()
+    return steps, batch, hidden, directions, address, torch.get_num_threads()
 
 
 def _addresses(weights: Sequence[Tensor], directions: int, index: int) -> tuple[int, int]:
