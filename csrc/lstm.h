@@ -79,7 +79,7 @@ namespace avx512 {
 extern const Kernels kernels;
 }
 
-// dispatch.cpp. The variants that this CPU runs, best last; a null name ends the list.
+// dispatch.cpp. The variants that this CPU runs, best last; a null pointer ends the list.
 const Kernels* const* supported();
 // The best variant this CPU runs, or the one FASTLSTM_CPU_ISA or select_isa() names.
 const Kernels& active();

@@ -88,14 +88,19 @@ Team::Team(const Shape& shape, int64_t blocks)
                   ? 1
                   : static_cast<int>(std::min<int64_t>({members, blocks, Barrier::kMaxMembers}));
   }
-  size_ = std::max(1, members) * groups_;
-  for (Barrier& barrier : barriers_) barrier.reset(members);
+  members_ = std::max(1, members);
+  size_ = members_ * groups_;
+  splits_rows_ = shape.batch >= kMinRows * members_;
+  if (!splits_rows_) {
+    for (int group = 0; group < groups_; ++group) barriers_[group].reset(members_);
+  }
 }
 
 // The first row of part `part` of `parts`, such that each part has about as many steps to do.
 int64_t Team::row_boundary(int part, int parts) const {
   if (part == 0) return 0;
   if (part == parts) return shape_.batch;
+  if (shape_.rows(shape_.steps - 1) == shape_.batch) return shape_.batch * part / parts;  // padded
   const int64_t wanted = shape_.offsets[shape_.steps] * part / parts;
   int64_t low = 0;
   int64_t high = shape_.batch;
@@ -113,7 +118,6 @@ int64_t Team::row_boundary(int part, int parts) const {
 }
 
 Share Team::share(int thread) {
-  const int members = size_ / groups_;
   const int group = thread % groups_;
   const int member = thread / groups_;
   Share share{0, shape_.directions, 0, shape_.batch, 0, blocks_, blocks_, nullptr, member};
@@ -121,13 +125,13 @@ Share Team::share(int thread) {
     share.direction_begin = group;
     share.direction_end = group + 1;
   }
-  if (shape_.batch >= kMinRows * members) {
-    share.row_begin = row_boundary(member, members);
-    share.row_end = row_boundary(member + 1, members);
+  if (splits_rows_) {
+    share.row_begin = row_boundary(member, members_);
+    share.row_end = row_boundary(member + 1, members_);
   } else {
-    share.block_begin = blocks_ * member / members;
-    share.block_end = blocks_ * (member + 1) / members;
-    if (members > 1) share.barrier = &barriers_[group];
+    share.block_begin = blocks_ * member / members_;
+    share.block_end = blocks_ * (member + 1) / members_;
+    if (members_ > 1) share.barrier = &barriers_[group];
   }
   return share;
 }
@@ -146,7 +150,7 @@ void Team::run(void (*body)(Share, void*), void* context) {
     }
   }
   if (alone) {
-    size_ = groups_ = 1;
+    size_ = groups_ = members_ = 1;
     body(share(0), context);
   }
 }

@@ -61,7 +61,6 @@ struct Share {
 class Team {
  public:
   Team(const Shape& shape, int64_t blocks);
-  int size() const { return size_; }
   Share share(int thread);
   // Runs body(share, context) once for each share, each on its own thread.
   void run(void (*body)(Share, void* context), void* context);
@@ -74,7 +73,9 @@ class Team {
   const Shape& shape_;
   int64_t blocks_;
   int size_;
-  int groups_;  // of threads; each has its own directions
+  int groups_;   // of threads; each has its own directions
+  int members_;  // threads of a group
+  bool splits_rows_;
   Barrier barriers_[kMaxDirections];
 };
 

@@ -50,19 +50,14 @@ def lstm(
     """
     if x.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-    directions = h_0.shape[0]
-    arity = len(weights) // directions
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        dtype = torch.get_autocast_dtype(device)
-        x, h_0, c_0 = x.to(dtype), h_0.to(dtype), c_0.to(dtype)
-        weights = [w.to(dtype) for w in weights]
+    x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
     if backend == "auto" and any(
         t.dtype != x.dtype or t.device != x.device for t in (h_0, c_0, weights[0])
     ):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
+    arity = len(weights) // h_0.shape[0]
     proj_size = h_0.shape[2] if arity in (3, 5) else 0
-    problem = backends.Problem(device, x.dtype, c_0.shape[2], proj_size)
+    problem = backends.Problem(x.device.type, x.dtype, c_0.shape[2], proj_size)
     chosen = backends.select(problem, backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
@@ -70,11 +65,7 @@ def lstm(
         )
         return outputs
     if arity == 4:
-        weights = [
-            w
-            for d in range(0, len(weights), arity)
-            for w in (weights[d], weights[d + 1], weights[d + 2] + weights[d + 3])
-        ]
+        weights = _sum_biases(weights)
     # The Function also brings the rule for vmap; without need of either it costs 20 us.
     if torch._C._are_functorch_transforms_active() or (
         torch.is_grad_enabled() and any(t.requires_grad for t in (x, h_0, c_0, *weights))
@@ -85,3 +76,25 @@ def lstm(
     else:
         y, h_n, c_n, _, _ = ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, False, chosen.name)
     return y, h_n, c_n
+
+
+def _autocast(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], packed: bool
+) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
+    """The arguments in the dtype that autocast gives nn.LSTM."""
+    device = x.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return x, h_0, c_0, weights
+    if x.dtype == torch.float64 or (packed and device == "cpu"):  # as autocast does nothing there
+        return x, h_0, c_0, weights
+    dtype = torch.get_autocast_dtype(device)
+    return x.to(dtype), h_0.to(dtype), c_0.to(dtype), [w.to(dtype) for w in weights]
+
+
+def _sum_biases(weights: Sequence[Tensor]) -> list[Tensor]:
+    """For each direction weight_ih, weight_hh and bias_ih + bias_hh."""
+    return [
+        w
+        for d in range(0, len(weights), 4)
+        for w in (weights[d], weights[d + 1], weights[d + 2] + weights[d + 3])
+    ]

@@ -38,7 +38,7 @@ class LSTM(nn.RNNBase):
         proj_size: if not 0, h is projected to this size, P (Sak et al. 2014).
         device: where the parameters are made.
         dtype: the floating-point type of the parameters.
-        backend: "auto" takes the fastest that can run a layer. One asked for by name
+        backend: "auto" takes the first that can run a layer. One asked for by name
             ("cpu", "aten", "reference") is used, or a RuntimeError says why it can't be.
 
     Shapes, for D directions and L layers: input ``[T, B, I]``, ``[T, I]`` or a `PackedSequence`;

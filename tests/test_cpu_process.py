@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from torch import nn
 
 import fastlstm
 from fastlstm.backends import cpu
@@ -147,3 +148,12 @@ print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 quantities(*job)
 """
     assert run_python(code, timeout=60).stdout.split() == ["0"]
+
+
+@pytest.mark.parametrize("batch", [3, 1200], ids=["units-split", "batch-split"])
+def test_more_threads_than_a_group_holds(batch, set_threads):
+    peer = nn.LSTM(64, 64)
+    x = torch.randn(4, batch, 64)
+    expected = peer(x)
+    set_threads(300)
+    torch.testing.assert_close(make_ours(peer, "cpu")(x), expected)

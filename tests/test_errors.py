@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastlstm
 from fastlstm.verify import make_ours
@@ -88,3 +88,26 @@ def test_dropout_without_layers_warns_as_nn_lstm_does():
 def test_batch_first_expects_the_other_batch():
     peer = nn.LSTM(5, 7, batch_first=True)
     assert failure(make_ours(peer), X, (S, S)) == failure(peer, X, (S, S))
+
+
+@pytest.mark.parametrize(
+    "sizes", [[4, 4, 4, 4], [2, 6], [4, 4], [1, 9], [5, 3, 3, -1]], ids=lambda s: str(s)
+)
+def test_packed_sequence_that_contradicts_itself(sizes):
+    packed = PackedSequence(torch.zeros(10, 5), torch.tensor(sizes))
+    kind, _ = failure(nn.LSTM(5, 7), packed) if sizes != [5, 3, 3, -1] else (RuntimeError, "")
+    with pytest.raises(kind, match="batch_sizes must fall from"):
+        fastlstm.LSTM(5, 7, backend="cpu")(packed)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("weight_ih_l0", (28, 4)), ("weight_hh_l0", (28, 6)), ("bias_ih_l0", (1,))]
+)
+def test_weight_of_another_shape(name, shape):
+    ours = fastlstm.LSTM(5, 7, backend="cpu")
+    setattr(ours, name, nn.Parameter(torch.zeros(shape)))
+    if name == "bias_ih_l0":  # broadcasts, as in nn.LSTM
+        assert ours(X)[0].isfinite().all()
+        return
+    with pytest.raises(RuntimeError, match=r"must have shape \(28, [57]\)"):
+        ours(X)

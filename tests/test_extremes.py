@@ -100,3 +100,14 @@ def test_gates_shut_by_huge_inputs_stay_finite():
     expected, got = run(peer, **tensors), run(make_ours(peer), **tensors)
     for name, tensor in expected.items():
         torch.testing.assert_close(got[name], tensor, msg=name)
+
+
+@pytest.mark.parametrize("value", [float("inf"), 3e38, 1.0])
+def test_a_shut_forget_gate_forgets(value):
+    peer = torch.nn.LSTM(5, 7)
+    with torch.no_grad():
+        peer.bias_ih_l0[7:14] = -1000
+    x, h_0, c_0 = torch.randn(1, 2, 5), torch.zeros(1, 2, 7), torch.full((1, 2, 7), value)
+    torch.testing.assert_close(
+        make_ours(peer, "cpu")(x, (h_0, c_0)), peer(x, (h_0, c_0)), equal_nan=True
+    )

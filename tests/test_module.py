@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrizations
+from torch.nn.utils.rnn import pack_padded_sequence
 
 import fastlstm
 
@@ -158,3 +159,34 @@ def test_meta_device_forward_gives_shapes():
     output, (h_n, c_n) = ours(torch.empty(3, 2, 5, device="meta"))
     assert (output.shape, h_n.shape, c_n.shape) == ((3, 2, 14), (4, 2, 7), (4, 2, 7))
     assert output.is_meta
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_output_may_be_changed_in_place(packed):
+    x = torch.randn(4, 3, 5)
+    output, _ = fastlstm.LSTM(5, 7)(pack_padded_sequence(x, [4, 3, 1]) if packed else x)
+    (output.data if packed else output).add_(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_autocast_dtypes(packed, dtype):
+    x = torch.randn(4, 3, 5, dtype=dtype)
+    x = pack_padded_sequence(x, [4, 3, 1]) if packed else x
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = [cls(5, 7, dtype=dtype)(x) for cls in (nn.LSTM, fastlstm.LSTM)]
+    theirs, ours = [(y.data.dtype, h.dtype, c.dtype) for y, (h, c) in outputs]
+    assert ours == theirs
+
+
+def test_saved_tensors_may_come_back_with_other_strides():
+    def unpack(t):
+        return t.transpose(0, 1).contiguous().transpose(0, 1) if t.dim() > 1 else t
+
+    x = torch.randn(4, 3, 5, requires_grad=True)
+    ours = fastlstm.LSTM(5, 7, bidirectional=True)
+    (expected,) = torch.autograd.grad(ours(x)[0].square().sum(), x)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t, unpack):
+        loss = ours(x)[0].square().sum()
+        (got,) = torch.autograd.grad(loss, x)
+    torch.testing.assert_close(got, expected)

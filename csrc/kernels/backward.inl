@@ -159,12 +159,12 @@ void pack_backward(int64_t begin, int64_t end, void* context) {
 }
 
 void backward_share(Share share, void* context) {
-  const BackwardContext& f = *static_cast<BackwardContext*>(context);
-  const Shape& shape = f.args.shape;
+  const BackwardContext& b = *static_cast<BackwardContext*>(context);
+  const Shape& shape = b.args.shape;
   for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
-    const float* packed = f.packed + d * packed_size(shape.hidden, shape.hidden);
+    const float* packed = b.packed + d * packed_size(shape.hidden, shape.hidden);
     for (int64_t n = shape.steps - 1; n >= 0; --n) {
-      const BackwardStep step(f.args, d, n);
+      const BackwardStep step(b.args, d, n);
       const int64_t end = clip(step.rows(), share.row_begin, share.row_end);
       const int64_t surviving = clip(step.surviving, share.row_begin, end);
       const int64_t continuing = clip(step.continuing, share.row_begin, end);

@@ -34,7 +34,8 @@ inline vec clamp(vec x, float limit) {
 
 inline vec sigmoid(vec x) {
   const Exponential e = exponential(clamp(-x, 87.0f));
-  return reciprocal((e.power * e.expm1 + e.power) + 1.0f);
+  const vec y = reciprocal((e.power * e.expm1 + e.power) + 1.0f);
+  return x < -87.0f ? vec{} : y;  // 0 and not 1e-38: it may meet an infinite c
 }
 
 // tanh(x) = (e^2x - 1) / (e^2x + 1), by way of expm1 so that small x keep their digits.

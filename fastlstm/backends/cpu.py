@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -66,9 +67,9 @@ def forward(
     """See `fastlstm.ops.lstm_forward`."""
     rows = _checked(x).view(-1, x.shape[-1])
     directions, batch, hidden = h_0.shape
-    weights = [_checked(w) for w in weights]
+    weights = _checked_weights(weights, directions, rows.shape[1], hidden)
     h_0, c_0 = _checked(h_0), _checked(c_0)
-    offsets = _offsets(batch_sizes)
+    offsets = _offsets(batch_sizes, rows.shape[0], batch)
     shape = _shape(x, h_0, offsets)
     single = shape[0] == 1  # one step does not repay packing weight_hh
     fused = not single and _fuses_projection(batch, rows.shape[1], hidden)
@@ -78,8 +79,9 @@ def forward(
         gates = gemms.input_gates(rows, weights, directions)
     if single:
         gemms.add_state_gates(gates, h_0, weights)
-    y = x.new_empty(rows.shape[0], directions, hidden)
-    c = x.new_empty(*y.shape if save else (0,))
+    # Not a view of [N, D, H]: autograd would forbid to change it in place.
+    y = x.new_empty(*x.shape[:-1], directions * hidden)
+    c = x.new_empty(*(rows.shape[0], directions, hidden) if save else (0,))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     _C.forward(
         *shape,
@@ -92,7 +94,6 @@ def forward(
         c.data_ptr() if save else 0,
         *(t.data_ptr() for t in (h_n, c_n)),
     )
-    y = y.view(*x.shape[:-1], directions * hidden)
     return y, h_n, c_n, c, gates if save else x.new_empty(0)
 
 
@@ -113,9 +114,10 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """See `fastlstm.ops.lstm_backward`."""
     directions, _, hidden = h_0.shape
-    weights, c_0 = [_checked(w) for w in weights], _checked(c_0)
+    weights = [_checked(w) for w in weights]
+    c_0, y, c, gates = (_checked(t) for t in (c_0, y, c, gates))
     dy, dh_n = (None if d is None else _checked(d) for d in (dy, dh_n))
-    offsets = _offsets(batch_sizes)
+    offsets = _offsets(batch_sizes, gates.shape[0], h_0.shape[1])
     dgates = torch.empty_like(gates)
     dh_0 = torch.empty_like(c_0)
     dc_0 = torch.zeros_like(c_0) if dc_n is None else torch.empty_like(c_0).copy_(dc_n)
@@ -150,9 +152,33 @@ def _checked(tensor: Tensor) -> Tensor:
     return tensor.contiguous()
 
 
-def _offsets(batch_sizes: Tensor | None) -> Tensor | None:
+def _checked_weights(
+    weights: Sequence[Tensor], directions: int, input_size: int, hidden: int
+) -> list[Tensor]:
+    arity = len(weights) // directions
+    shapes = ((4 * hidden, input_size), (4 * hidden, hidden), (4 * hidden,))
+    for index, weight in enumerate(weights):
+        if weight.shape != shapes[index % arity]:
+            name = ("weight_ih", "weight_hh", "bias")[index % arity]
+            raise RuntimeError(
+                f"{name} must have shape {shapes[index % arity]} for input_size={input_size} and "
+                f"hidden_size={hidden}, got {tuple(weight.shape)}"
+            )
+    return [_checked(weight) for weight in weights]
+
+
+def _offsets(batch_sizes: Tensor | None, rows: int, batch: int) -> Tensor | None:
     """``[T + 1]`` int64: packed step t owns the rows from offsets[t] up to offsets[t + 1]."""
-    return None if batch_sizes is None else F.pad(batch_sizes.cumsum(0), (1, 0))
+    if batch_sizes is None:
+        return None
+    sizes = batch_sizes.tolist()
+    falling = all(a >= b for a, b in pairwise(sizes))
+    if sum(sizes) != rows or sizes[0] != batch or sizes[-1] < 0 or not falling:
+        raise RuntimeError(
+            f"batch_sizes must fall from {batch}, the batch, and sum to {rows}, the rows of the "
+            f"packed input, got {sizes}"
+        )
+    return F.pad(batch_sizes.cumsum(0), (1, 0))
 
 
 def _shape(x: Tensor, h_0: Tensor, offsets: Tensor | None) -> tuple[int, int, int, int, int, int]:
