@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 import fastlstm
 from fastlstm.backends import cpu
@@ -36,6 +37,7 @@ SHAPES = [
     (32, 32, 1, 256, 128),
     (128, 128, 2, 1, 1),
 ]
+RAGGED = [(128, 128, 1, 32, 64), (256, 256, 1, 16, 100)]  # packed, lengths from T down to T / 8
 ROUNDS = 15
 RESULTS = Path(__file__).parent / "results"
 
@@ -61,14 +63,19 @@ def interleave(calls: list[Callable[[], object]]) -> list[list[float]]:
     return [list(times) for times in zip(*rounds, strict=True)]
 
 
-def results(module: nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+def rows_of(output: torch.Tensor | PackedSequence) -> torch.Tensor:
+    """The output's tensor, padded or packed."""
+    return output.data if isinstance(output, PackedSequence) else output
+
+
+def results(module: nn.Module, x: torch.Tensor | PackedSequence) -> list[torch.Tensor]:
     """Output, states and the gradient of every parameter."""
     output, (h_n, c_n) = module(x)
-    gradients = torch.autograd.grad(output.sum() / output[:, :, 0].numel(), module.parameters())
-    return [output, h_n, c_n, *gradients]
+    gradients = torch.autograd.grad(rows_of(output).mean(), module.parameters())
+    return [rows_of(output), h_n, c_n, *gradients]
 
 
-def passes(module: nn.Module, x: torch.Tensor) -> dict[str, Callable[[], object]]:
+def passes(module: nn.Module, x: torch.Tensor | PackedSequence) -> dict[str, Callable[[], object]]:
     """What is timed, by name."""
 
     def inference() -> None:
@@ -77,35 +84,37 @@ def passes(module: nn.Module, x: torch.Tensor) -> dict[str, Callable[[], object]
 
     def forward_backward() -> None:
         module.zero_grad()
-        output = module(x)[0]
+        output = rows_of(module(x)[0])
         output.backward(torch.ones_like(output))
 
     return {"inference": inference, "forward+backward": forward_backward}
 
 
-def measure(shape: tuple[int, ...], peak: float) -> list[dict[str, object]]:
+def measure(shape: tuple[int, ...], ragged: bool, peak: float) -> list[dict[str, object]]:
     """The rows of one shape; AssertionError if the two modules do not agree."""
     I, H, L, B, T = shape
     peer, ours = nn.LSTM(I, H, L), fastlstm.LSTM(I, H, L)
     ours.load_state_dict(peer.state_dict())
-    x = torch.randn(T, B, I)
-    torch.testing.assert_close(results(ours, x), results(peer, x), rtol=1e-3, atol=1e-4)
-    flops = sum(8 * T * B * H * ((H if layer else I) + H) for layer in range(L))
+    x: torch.Tensor | PackedSequence = torch.randn(T, B, I)
+    lengths = torch.linspace(T, T // 8, B).long() if ragged else torch.full((B,), T)
+    if ragged:
+        x = pack_padded_sequence(x, lengths)
+    torch.testing.assert_close(results(ours, x), results(peer, x), rtol=1e-3, atol=1e-5)
+    flops = sum(8 * int(lengths.sum()) * H * ((H if layer else I) + H) for layer in range(L))
     rows = []
     for name, ours_call in passes(ours, x).items():
         own, other = interleave([ours_call, passes(peer, x)[name]])
         ratio = statistics.median(b / a for a, b in zip(own, other, strict=True))
-        share = flops * (3 if "backward" in name else 1) / statistics.median(own) / peak
-        print(
-            f"{shape!s:24} {name:17} {ratio:5.2f}x  {statistics.median(own) * 1e3:9.3f} ms"
-            f"  {share:4.0%} of GEMM",
-            flush=True,
-        )
+        own_ms = statistics.median(own) * 1e3
+        share = flops * (3 if "backward" in name else 1) / own_ms * 1e3 / peak
+        text = f"{shape!s:24} {'ragged' if ragged else 'padded'} {name:17} {ratio:5.2f}x"
+        print(f"{text} {own_ms:9.3f} ms {share:4.0%} of GEMM", flush=True)
         for provider, times in (("fastlstm", own), ("nn.LSTM", other)):
             p20, p50, p80 = (sorted(times)[int(q * len(times))] * 1e3 for q in (0.2, 0.5, 0.8))
             rows.append(
                 {"provider": provider, "pass": name, "T": T, "B": B, "I": I, "H": H, "layers": L}
-                | {"dtype": "float32", "metric": "time", "unit": "ms"}
+                | {"lengths": "ragged" if ragged else "padded", "dtype": "float32"}
+                | {"metric": "time", "unit": "ms"}
                 | {"p20": f"{p20:.4f}", "p50": f"{p50:.4f}", "p80": f"{p80:.4f}"}
                 | {"ratio": f"{ratio:.3f}", "roofline_share": f"{share:.3f}"}
             )  # fmt: skip
@@ -138,7 +147,8 @@ def main() -> None:
     peak = gemm_flops()
     where = conditions()
     print(", ".join(f"{k} {v}" for k, v in where.items()), f"\nGEMM {peak / 1e9:.0f} GFLOP/s")
-    rows = [row | where for shape in SHAPES for row in measure(shape, peak)]
+    cases = [(shape, False) for shape in SHAPES] + [(shape, True) for shape in RAGGED]
+    rows = [row | where for shape, ragged in cases for row in measure(shape, ragged, peak)]
     path = RESULTS / f"layer-{where['cpu_isa']}-{where['threads']}threads-{where['date']}.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
