@@ -4,11 +4,12 @@ Exit codes: 0 done, 1 a check failed, 2 wrong input or machine (one line says wh
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fastlstm import __version__
 from fastlstm.rnnlm.arguments import add_commands
@@ -21,7 +22,10 @@ MODULES = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
+    """Says what is wrong in one line; takes options by their full names only."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**({"allow_abbrev": False} | settings))
 
     def error(self, message: str) -> NoReturn:
         """Leave with exit code 2."""
@@ -48,6 +52,8 @@ def make_parser(command: str | None) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (argparse raises SystemExit for wrong arguments)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal that cannot show all text shows ?
+        sys.stdout.reconfigure(errors="replace")
     arguments = sys.argv[1:] if argv is None else list(argv)
     command = next((word for word in arguments if not word.startswith("-")), None)
     args = make_parser(command).parse_args(arguments)

@@ -1,4 +1,7 @@
-"""The command-line arguments of the trainer. Imports nothing heavy, so that help comes at once."""
+"""The command-line arguments of the trainer.
+
+Of the trainer only its options are imported, so that help needs none of what fastlstm[train] adds.
+"""
 
 import argparse
 from collections.abc import Callable
@@ -59,12 +62,15 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text",
         nargs="?",
+        type=_not_empty,
         default="stdlib",
         metavar="TEXT",
         help="a text file; 'stdlib', the source of Python's standard library (default); or "
         "'france', generated, whose best possible perplexity is known",
     )
-    parser.add_argument("--out", metavar="RUN", help="run folder (default runs/TEXT-TIME)")
+    parser.add_argument(
+        "--out", type=_not_empty, metavar="RUN", help="run folder (default runs/TEXT-TIME)"
+    )
     parser.add_argument(
         "--verify",
         action="store_true",
@@ -98,11 +104,35 @@ def _default_text(name: str, default: object) -> str:
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_path", metavar="RUN", help="run folder")
+    _add_run(parser)
     parser.add_argument(
         "--steps", type=int, metavar="INT", help="new length of the run; stretches its lr decay"
     )
     _add_stop_after(parser)
+    _add_machine(parser, "the run's")
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run_path", type=_not_empty, metavar="RUN", help="run folder")
+
+
+def _add_machine(parser: argparse.ArgumentParser, threads: str) -> None:
+    """Options of where to compute, which are of this sitting and not saved with the run."""
+    parser.add_argument(
+        "--threads", type=int, metavar="INT", help=f"CPU threads (default {threads})"
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        help="where to compute, whatever the run was saved with (default the run's)",
+    )
+
+
+def _not_empty(name: str) -> str:
+    """The type of a file name: an empty one is the mistake of an unset shell variable."""
+    if not name:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return name
 
 
 def _add_stop_after(parser: argparse.ArgumentParser) -> None:
@@ -115,15 +145,19 @@ def _add_stop_after(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_eval(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_path", metavar="RUN", help="run folder")
+    _add_run(parser)
     parser.add_argument(
-        "text", nargs="?", metavar="TEXT", help="text file (default the run's validation part)"
+        "text",
+        nargs="?",
+        type=_not_empty,
+        metavar="TEXT",
+        help="text file (default the run's validation part)",
     )
     _add_checkpoint(parser)
 
 
 def _add_sample(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_path", metavar="RUN", help="run folder")
+    _add_run(parser)
     parser.add_argument("--prime", default="", help="text to go on from (default none)")
     parser.add_argument(
         "--length", type=int, default=500, metavar="INT", help="tokens to write (default 500)"
@@ -146,4 +180,4 @@ def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
         default="best",
         help="weights of the best validation loss, or the last ones (default best)",
     )
-    parser.add_argument("--threads", type=int, metavar="INT", help="CPU threads")
+    _add_machine(parser, "torch's choice")

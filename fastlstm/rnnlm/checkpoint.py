@@ -1,8 +1,8 @@
 """Checkpoints: weights, and all that it takes to go on bit for bit, as safetensors."""
 
+import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -14,6 +14,12 @@ from fastlstm.rnnlm.runs import Run, write_atomically
 from fastlstm.rnnlm.training import Training
 
 MODEL, OPTIMIZER, STATE, RNG = "model.", "optimizer.", "state.", "rng."
+SLOTS = {  # what each optimizer keeps for a parameter
+    "adam": ("step", "exp_avg", "exp_avg_sq"),
+    "rmsprop": ("step", "square_avg"),
+    "sgd": (),
+}
+Shapes = dict[str, tuple[int, ...]]
 
 
 def save_best(run: Run, training: Training) -> None:
@@ -35,48 +41,54 @@ def save_last(run: Run, training: Training) -> None:
 
 
 def load_weights(run: Run, name: str, model: RNNLM) -> int:
-    """Put a checkpoint's weights into the model; returns its step. ValueError where damaged."""
+    """Put a checkpoint's weights into the model; returns its step.
+
+    ValueError where the checkpoint is damaged, another run's, or not of `run.config`.
+    """
     tensors, progress = _read_tensors(run, name)
-    path = run.path / f"{name}.safetensors"
-    _load_model(path, tensors, model)
+    weights = {key: value for key, value in tensors.items() if key.startswith(MODEL)}
+    _check_shapes(run, name, weights, _model_shapes(model))
+    _load_model(weights, model)
     return int(progress["step"])
 
 
 def load_training(run: Run, training: Training) -> None:
-    """Put the last checkpoint into `training`, and torch's generators where they were."""
+    """Put the last checkpoint into `training`, and torch's generators where they were.
+
+    ValueError as in `load_weights`.
+    """
     tensors, progress = _read_tensors(run, "last")
-    path = run.path / "last.safetensors"
-    _load_model(path, tensors, training.model)
-    device = training.state[0].device
-    try:
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith(OPTIMIZER):
-                index, slot = name.removeprefix(OPTIMIZER).split(".")
-                slots.setdefault(int(index), {})[slot] = value
-        groups = training.optimizer.state_dict()["param_groups"]
-        training.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        parts = range(len(training.state))
-        training.state = tuple(tensors[f"{STATE}{index}"].to(device) for index in parts)
-        torch.set_rng_state(tensors[RNG + "cpu"])
-        if RNG + "cuda" in tensors and device.type == "cuda":
-            torch.cuda.set_rng_state(tensors[RNG + "cuda"])
-        training.step = int(progress["step"])
-        training.best_loss = float(progress["best_loss"])
-        training.best_step = int(progress["best_step"])
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged: it lacks or spoils {error}") from error
+    step = int(progress["step"])
+    expected = _model_shapes(training.model) | _training_shapes(run, training, step)
+    _check_shapes(run, "last", tensors, expected)
+    _load_model(tensors, training.model)
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith(OPTIMIZER):
+            index, slot = name.removeprefix(OPTIMIZER).split(".")
+            slots.setdefault(int(index), {})[slot] = value
+    groups = training.optimizer.state_dict()["param_groups"]
+    training.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    device, parts = training.state[0].device, range(len(training.state))
+    training.state = tuple(tensors[f"{STATE}{index}"].to(device) for index in parts)
+    torch.set_rng_state(tensors[RNG + "cpu"])
+    if RNG + "cuda" in tensors and device.type == "cuda":
+        torch.cuda.set_rng_state(tensors[RNG + "cuda"])
+    training.step = step
+    training.best_loss = float(progress["best_loss"])
+    training.best_step = int(progress["best_step"])
 
 
 def _write_tensors(run: Run, name: str, tensors: Mapping[str, Tensor], training: Training) -> None:
+    on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
     progress = {
         "step": str(training.step),
         "best_loss": repr(training.best_loss),  # repr: reads back as the same float
         "best_step": str(training.best_step),
         "vocabulary": run.fingerprint,
-        "shapes": _shapes(tensors),
+        "run_id": run.id,
     }
-    on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
+    progress["sha256"] = _digest(on_cpu, progress)
     write_atomically(run.path / f"{name}.safetensors", save(on_cpu, metadata=progress))
 
 
@@ -91,24 +103,49 @@ def _read_tensors(run: Run, name: str) -> tuple[dict[str, Tensor], dict[str, str
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if progress.get("vocabulary") != run.fingerprint:
-        raise ValueError(f"{path} was trained with another vocabulary than {run.path} holds")
-    if progress.get("shapes") != _shapes(tensors):
-        raise ValueError(f"{path} is damaged: its tensors are not those that were saved")
+        raise ValueError(f"{path} is of another vocabulary than {run.path} holds")
+    if progress.get("run_id") != run.id:
+        raise ValueError(f"{path} belongs to another run than {run.path / 'config.json'}")
+    if progress.pop("sha256", None) != _digest(tensors, progress):
+        raise ValueError(f"{path} is damaged: its sha256 is not that of what was saved")
     return tensors, progress
 
 
-def _shapes(tensors: Mapping[str, Tensor]) -> str:
-    """Names and shapes of all tensors."""
-    return json.dumps({name: list(tensors[name].shape) for name in sorted(tensors)})
+def _digest(tensors: Mapping[str, Tensor], progress: Mapping[str, str]) -> str:
+    """Sha256 of all that a checkpoint holds: names, types, shapes, bytes and progress."""
+    digest = hashlib.sha256(json.dumps(dict(sorted(progress.items()))).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
-def _load_model(path: Path, tensors: Mapping[str, Tensor], model: RNNLM) -> None:
-    """Copy the weights; ValueError names the first that is missing or has another shape."""
-    for name, weight in model.state_dict().items():
-        if MODEL + name not in tensors:
-            raise ValueError(f"{path} is damaged: it lacks the tensor {name}")
-        saved = tensors[MODEL + name]
-        if saved.shape != weight.shape:
-            shapes = f"{tuple(weight.shape)}, got {tuple(saved.shape)}"
-            raise ValueError(f"{path} is damaged: {name} must have shape {shapes}")
+def _model_shapes(model: RNNLM) -> Shapes:
+    return {MODEL + name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+
+
+def _training_shapes(run: Run, training: Training, step: int) -> Shapes:
+    """Shapes of the optimizer's slots and of the carried state, as config.json has them."""
+    shapes = {f"{STATE}{index}": tuple(part.shape) for index, part in enumerate(training.state)}
+    if step > 0:  # the first step makes the slots
+        for index, parameter in enumerate(training.model.parameters()):
+            for slot in SLOTS[run.config.optimizer]:
+                shape = () if slot == "step" else tuple(parameter.shape)
+                shapes[f"{OPTIMIZER}{index}.{slot}"] = shape
+    return shapes
+
+
+def _check_shapes(run: Run, name: str, tensors: Mapping[str, Tensor], expected: Shapes) -> None:
+    """ValueError names the first tensor that is not as config.json has it."""
+    saved = {key: tuple(tensors[key].shape) for key in tensors if not key.startswith(RNG)}
+    for key in sorted(expected.keys() | saved.keys()):
+        if expected.get(key) != saved.get(key):
+            raise ValueError(
+                f"{run.path}: config.json and {name}.safetensors disagree: shape of {key} is "
+                f"{expected.get(key)} by the former, {saved.get(key)} in the latter"
+            )
+
+
+def _load_model(tensors: Mapping[str, Tensor], model: RNNLM) -> None:
     model.load_state_dict({name: tensors[MODEL + name] for name in model.state_dict()})

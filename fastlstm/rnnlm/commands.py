@@ -11,14 +11,22 @@ from rich.console import Console
 from fastlstm.rnnlm.arguments import given_options
 from fastlstm.rnnlm.checkpoint import load_training, load_weights
 from fastlstm.rnnlm.comparison import compare_training
-from fastlstm.rnnlm.config import make_config
+from fastlstm.rnnlm.config import SEEDS, make_config
 from fastlstm.rnnlm.corpus import check_utf8, read_corpus, read_text
 from fastlstm.rnnlm.dataset import Dataset, Streams, encode_text, make_dataset
 from fastlstm.rnnlm.evaluation import evaluate
 from fastlstm.rnnlm.model import make_model
-from fastlstm.rnnlm.report import Report, describe, make_console, print_header, print_scores
-from fastlstm.rnnlm.result import floor_scores, print_result, write_sample
-from fastlstm.rnnlm.runs import Run, create_run, cut_log, open_run, save_config, unused_path
+from fastlstm.rnnlm.report import Report, describe, describe_unknown, make_console, print_header
+from fastlstm.rnnlm.result import floor_scores, print_result, print_validation, write_sample
+from fastlstm.rnnlm.runs import (
+    Run,
+    check_unused,
+    create_run,
+    cut_log,
+    open_run,
+    save_config,
+    unused_path,
+)
 from fastlstm.rnnlm.session import train_run
 from fastlstm.rnnlm.training import Training, start_training
 from fastlstm.rnnlm.verdict import print_comparison
@@ -31,10 +39,11 @@ def run_train(args: argparse.Namespace) -> int:
     config = make_config(given_options(args), args.verify)
     if config.text not in ("stdlib", "france"):
         config = replace(config, text=str(Path(config.text).absolute()))
-    if args.out is not None and Path(args.out).exists():
-        raise ValueError(f"{args.out} exists already; nothing was changed")
-    if args.verify and args.out is not None:
-        raise ValueError("--verify saves nothing: leave out --out")
+    for option, value in (("--out", args.out), ("--stop-after", args.stop_after)):
+        if args.verify and value is not None:
+            raise ValueError(f"--verify saves nothing: leave out {option}")
+    if not args.verify:
+        check_unused(unused_path("text") if args.out is None else Path(args.out))
     until = _until(args.stop_after, 0)
     device = _prepare_torch(config.device, config.threads)
     corpus = read_corpus(config)
@@ -44,7 +53,7 @@ def run_train(args: argparse.Namespace) -> int:
     print_header(console, corpus, dataset, config, model.parameter_count)
     if args.verify:
         return print_comparison(console, compare_training(dataset, config, device), config)
-    print_scores(console, floor_scores(dataset), config.level)
+    print_validation(console, dataset, floor_scores(dataset), config)
     path = unused_path(corpus.name) if args.out is None else Path(args.out)
     run = create_run(path, config, dataset.vocabulary, corpus.sha256)
     return _train(console, run, start_training(model, config), dataset, until)
@@ -56,10 +65,13 @@ def run_resume(args: argparse.Namespace) -> int:
     if args.steps is not None:
         run = replace(run, config=replace(run.config, steps=args.steps, epochs=None))
     config = run.config
-    device = _prepare_torch(config.device, config.threads)
+    threads = config.threads if args.threads is None else args.threads
+    device = _prepare_torch(args.device or config.device, threads)
     dataset = _dataset_of(run)
     training = start_training(make_model(len(run.vocabulary), config, device), config)
     load_training(run, training)
+    if args.steps is not None and args.steps <= training.step:
+        raise ValueError(f"--steps must be above {training.step}, got {args.steps}")
     until = _until(args.stop_after, training.step)
     console = make_console()
     total_steps = config.total_steps(len(dataset.train.tokens) // config.batch // config.window)
@@ -76,7 +88,7 @@ def run_resume(args: argparse.Namespace) -> int:
 def run_eval(args: argparse.Namespace) -> int:
     """Print the score of a run on a text, by default on its own validation part."""
     run = open_run(Path(args.run_path))
-    device = _prepare_torch(run.config.device, args.threads)
+    device = _prepare_torch(args.device or run.config.device, args.threads)
     model = make_model(len(run.vocabulary), run.config, device)
     step = load_weights(run, args.checkpoint, model)
     if args.text is None:
@@ -90,7 +102,7 @@ def run_eval(args: argparse.Namespace) -> int:
     print(f"{args.checkpoint} checkpoint, step {step}; {origin}, {score.tokens:,} tokens")
     print(describe(score, run.config.level))
     if text.unknown:
-        print(f"{text.unknown:,} tokens are <unk>: not in the run's vocabulary")
+        print(describe_unknown(text.unknown, run.config.level))
     return 0
 
 
@@ -100,10 +112,10 @@ def run_sample(args: argparse.Namespace) -> int:
         raise ValueError(f"--temperature must be at least 0, got {args.temperature}")
     if args.length < 1:
         raise ValueError(f"--length must be at least 1, got {args.length}")
-    if args.seed < 0:
-        raise ValueError(f"--seed must be at least 0, got {args.seed}")
+    if not 0 <= args.seed < SEEDS:
+        raise ValueError(f"--seed must be at least 0 and below {SEEDS}, got {args.seed}")
     run = open_run(Path(args.run_path))
-    device = _prepare_torch(run.config.device, args.threads)
+    device = _prepare_torch(args.device or run.config.device, args.threads)
     prime = run.vocabulary.encode_prime(args.prime)
     model = make_model(len(run.vocabulary), run.config, device)
     load_weights(run, args.checkpoint, model)
@@ -157,7 +169,9 @@ def _prepare_torch(name: str, threads: int | None) -> torch.device:
             raise ValueError(f"--threads must be at least 1, got {threads}")
         torch.set_num_threads(threads)
     if name == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("--device cuda: this machine has no CUDA device that torch can use")
+        raise RuntimeError(
+            "--device cuda: this machine has no CUDA device that torch can use; try --device cpu"
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)

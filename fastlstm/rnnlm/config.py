@@ -24,6 +24,9 @@ def _option(
     return field(default=default, metadata={"help": text, "kind": kind, **rule})
 
 
+SEEDS = 2**63  # all that fit into a signed word
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything a run depends on; a value out of its range raises ValueError, naming the option.
@@ -47,7 +50,11 @@ class Config:
     )
     france_docs: int = _option(20_000, "documents of the france corpus", int, at_least=2)
     france_distance: float = _option(
-        2.0, "mean number of sentences between country and language in france", float, at_least=0
+        2.0,
+        "mean number of sentences between country and language in france",
+        float,
+        at_least=0,
+        below=1000,
     )
     cell: str = _option("lstm", "recurrent layer", str, choices=("lstm", "gru", "rnn"))
     hidden: int = _option(128, "units per layer", int, at_least=1)
@@ -81,7 +88,7 @@ class Config:
     )
     clip: float = _option(5.0, "largest global norm of the gradient", float, above=0)
     eval_every: int | None = _option(None, "steps between validations", int, at_least=1)
-    seed: int = _option(123, "seed of the weights and of dropout", int, at_least=0)
+    seed: int = _option(123, "seed of the weights and of dropout", int, at_least=0, below=SEEDS)
     threads: int | None = _option(None, "CPU threads", int, at_least=1)
     device: str = _option("auto", "where to compute", str, choices=("auto", "cpu", "cuda"))
 

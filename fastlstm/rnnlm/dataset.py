@@ -32,7 +32,8 @@ class Dataset:
     """Both parts of a corpus under one vocabulary.
 
     split: byte ranges of the corpus that are the validation part.
-    bounds: what is exactly known of the validation part, for generated text.
+    bounds: what is exactly known of the validation part, for generated text; None where some of
+        its tokens are `<unk>`, which cost less than what they stand for.
     is_language: bool [N] over the validation tokens, for generated text at the word level.
     """
 
@@ -69,7 +70,7 @@ def make_dataset(corpus: Corpus, config: Config, vocabulary: Vocabulary | None =
     bounds = is_language = None
     if corpus.france is not None:
         words = _mark_words(corpus.data, split, len(corpus.france.bits))
-        bounds = corpus.france.bounds(words)
+        bounds = None if valid.unknown else corpus.france.bounds(words)
         if config.level == "word":
             is_language = torch.from_numpy(corpus.france.is_language[words])
     return Dataset(vocabulary, train, valid, split, bounds, is_language)

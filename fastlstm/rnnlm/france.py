@@ -7,9 +7,10 @@ A document is one line:
 COUNTRY is uniform over K; D is geometric; a filler word is uniform given the word before it and
 independent of COUNTRY; LANGUAGE is the country's own with probability 1 - SLIP, otherwise uniform
 over the others. Every document has one derivation, so the true probability of each word given all
-words before it is known while it is drawn. Their product is the best that any model can do on that
-very text (Shannon, 1948: the code length of the source). A model that has forgotten COUNTRY sees a
-uniform LANGUAGE and pays log2 K there: the memoryless bound.
+words before it is known while it is drawn. The sum of their -log2 is the source's code length,
+called the optimum here: no model pays less in expectation (Shannon, 1948), though on a given text
+one may by luck. A model that has forgotten COUNTRY sees a uniform LANGUAGE and pays log2 K there:
+the memoryless bound.
 """
 
 import random
@@ -60,7 +61,7 @@ class France:
     is_language: npt.NDArray[np.bool_]
 
     def bounds(self, words: npt.NDArray[np.bool_]) -> "Bounds":
-        """The exact bounds of a part of the text; `words` [N] marks its words."""
+        """The costs of a part of the text; `words` [N] marks its words."""
         bits, is_language = self.bits[words], self.is_language[words]
         languages = int(is_language.sum())
         language_bits = float(bits[is_language].sum())
@@ -71,7 +72,7 @@ class France:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the best model, and the best one without memory of the country, pay for a text.
+    """What the source itself, and the source without memory of the country, pay for a text.
 
     All costs are sums over the text, in bits.
     """
@@ -103,7 +104,7 @@ class Bounds:
         return float(2 ** (self.memoryless_bits / self.words))
 
 
-def generate_france(documents: int, distance: float = 4.0, seed: int = 0) -> France:
+def generate_france(documents: int, distance: float, seed: int = 0) -> France:
     """Draw `documents` documents with on average `distance` filler sentences in between.
 
     The same arguments give the same text on every Python, because only `Random.random` is used,

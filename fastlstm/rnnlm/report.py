@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from types import TracebackType
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,9 +18,16 @@ from fastlstm.rnnlm.training import StepLog
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
 
+class _Console(Console):
+    """Leaves it to the caller what a closed pipe means; rich would end the process."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError("nobody reads standard output any more")
+
+
 def make_console() -> Console:
     """Standard output, which never interprets or wraps what it is given."""
-    return Console(highlight=False, markup=False, soft_wrap=True)
+    return _Console(highlight=False, markup=False, soft_wrap=True)
 
 
 def unit(level: str) -> str:
@@ -32,6 +40,13 @@ def describe(score: Score, level: str) -> str:
     return (
         f"{score.nats:.4f} nats  perplexity {score.perplexity:.4g}  "
         f"{score.bits_per_character:.4f} {unit(level)}"
+    )
+
+
+def describe_unknown(unknown: int, level: str) -> str:
+    """What the score of a text with `<unk>` tokens leaves out."""
+    return (
+        f"{unit(level)} is a lower bound: the spelling of {unknown:,} <unk> tokens is not counted"
     )
 
 

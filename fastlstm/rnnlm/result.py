@@ -8,11 +8,12 @@ import torch
 from rich.console import Console
 
 from fastlstm.rnnlm.baselines import bigram_loss, unigram_loss
+from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Dataset
 from fastlstm.rnnlm.evaluation import Score, token_losses
 from fastlstm.rnnlm.generation import generate_tokens
 from fastlstm.rnnlm.model import RNNLM
-from fastlstm.rnnlm.report import print_scores
+from fastlstm.rnnlm.report import describe_unknown, print_scores
 from fastlstm.rnnlm.runs import Run
 from fastlstm.rnnlm.training import Training
 
@@ -27,7 +28,7 @@ def print_result(console: Console, run: Run, training: Training, dataset: Datase
     losses = token_losses(model, dataset.valid.tokens, run.vocabulary.start).double()
     score = Score(float(losses.mean()), len(losses), dataset.valid.characters)
     name = f"model, step {training.best_step}"
-    print_scores(console, floor_scores(dataset) | {name: score}, level)
+    print_validation(console, dataset, floor_scores(dataset) | {name: score}, run.config)
     if dataset.bounds is not None:
         optimum = dataset.bounds.optimal_bits * math.log(2) / score.tokens
         console.print(f"perplexity {100 * math.expm1(score.nats - optimum):+.2f}% off the optimum")
@@ -40,6 +41,18 @@ def print_result(console: Console, run: Run, training: Training, dataset: Datase
         )
         write_sample(run, model, prime, SAMPLE_LENGTH[level], temperature, run.config.seed)
     console.print(f"--- run saved in {run.path}")
+
+
+def print_validation(
+    console: Console, dataset: Dataset, scores: dict[str, Score], config: Config
+) -> None:
+    """Scores of the validation part, and what they leave out."""
+    print_scores(console, scores, config.level)
+    unknown = dataset.valid.unknown
+    if unknown:
+        console.print(describe_unknown(unknown, config.level))
+    if unknown and config.text == "france":
+        console.print(f"no optimum is known: {unknown:,} tokens of the validation part are <unk>")
 
 
 def print_language(console: Console, dataset: Dataset, losses: torch.Tensor) -> None:

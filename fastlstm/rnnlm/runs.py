@@ -1,6 +1,6 @@
 """The run folder: what is in it, and how it is written so that no crash spoils it.
 
-    config.json         the Config, and the corpus's fingerprint
+    config.json         the Config, the corpus's fingerprint, and the run's own id
     vocabulary.json
     log.jsonl           one line per report of training and per validation
     best.safetensors    weights of the best validation loss
@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,17 +27,33 @@ from fastlstm.rnnlm.vocabulary import Vocabulary
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder and what its two JSON files say; `sha256` is of the corpus."""
+    """A run folder and what its two JSON files say.
+
+    sha256: of the corpus.
+    id: drawn when the run is made; each checkpoint carries it, and fits no other run.
+    """
 
     path: Path
     config: Config
     vocabulary: Vocabulary
     sha256: str
+    id: str
 
     @property
     def fingerprint(self) -> str:
         """Sha256 of the vocabulary, which each checkpoint carries: weights fit no other one."""
         return hashlib.sha256(json.dumps(self.vocabulary.to_json()).encode()).hexdigest()
+
+
+def check_unused(path: Path) -> None:
+    """ValueError where something is at `path` already, or no folder can be made there."""
+    if path.exists():
+        raise ValueError(f"{path} exists already; nothing was changed")
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
+    if not parent.is_dir():
+        raise ValueError(f"cannot make the run folder {path}: {parent} is not a directory")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"cannot make the run folder {path}: {parent} is not writable")
 
 
 def create_run(path: Path, config: Config, vocabulary: Vocabulary, sha256: str) -> Run:
@@ -47,7 +64,7 @@ def create_run(path: Path, config: Config, vocabulary: Vocabulary, sha256: str) 
         raise ValueError(f"{path} exists already; nothing was changed") from None
     except OSError as error:
         raise ValueError(f"cannot make the run folder {path}: {error.strerror}") from error
-    run = Run(path, config, vocabulary, sha256)
+    run = Run(path, config, vocabulary, sha256, uuid.uuid4().hex)
     save_config(run)
     write_json(path / "vocabulary.json", vocabulary.to_json())
     return run
@@ -55,7 +72,7 @@ def create_run(path: Path, config: Config, vocabulary: Vocabulary, sha256: str) 
 
 def save_config(run: Run) -> None:
     """Write config.json."""
-    values = {"config": run.config.to_json(), "corpus_sha256": run.sha256}
+    values = {"config": run.config.to_json(), "corpus_sha256": run.sha256, "run_id": run.id}
     write_json(run.path / "config.json", values)
 
 
@@ -68,14 +85,14 @@ def open_run(path: Path) -> Run:
     saved = _read_json(path / "config.json")
     try:
         config = Config.from_json(saved["config"])
-        sha256 = str(saved["corpus_sha256"])
+        sha256, run_id = str(saved["corpus_sha256"]), str(saved["run_id"])
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path / 'config.json'} is damaged: {error}") from error
     try:
         vocabulary = vocabulary_from_json(_read_json(path / "vocabulary.json"))
     except ValueError as error:
         raise ValueError(f"{path / 'vocabulary.json'} is damaged: {error}") from error
-    return Run(path, config, vocabulary, sha256)
+    return Run(path, config, vocabulary, sha256, run_id)
 
 
 def unused_path(corpus: str) -> Path:
@@ -94,14 +111,18 @@ def append_log(run: Run, values: Mapping[str, Any]) -> None:
 
 
 def read_log(run: Run) -> list[dict[str, Any]]:
-    """The lines of log.jsonl, without one that a crash cut short."""
+    """The records of log.jsonl, without those that a crash cut short or a fault spoilt."""
     path = run.path / "log.jsonl"
+    if not path.exists():
+        return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            records.append(json.loads(line))
+            record = json.loads(line)
         except ValueError:
             continue
+        if isinstance(record, dict) and type(record.get("step")) is int:
+            records.append(record)
     return records
 
 

@@ -11,7 +11,7 @@ from types import FrameType
 
 from fastlstm.rnnlm.checkpoint import save_best, save_last
 from fastlstm.rnnlm.dataset import Dataset, Streams
-from fastlstm.rnnlm.evaluation import evaluate
+from fastlstm.rnnlm.evaluation import Score, evaluate
 from fastlstm.rnnlm.report import Report
 from fastlstm.rnnlm.runs import Run, append_log
 from fastlstm.rnnlm.training import StepLog, Training, train_steps
@@ -48,26 +48,35 @@ def train_run(
 ) -> None:
     """Train a run up to step `until`, validating and saving on the way and at the end.
 
-    Returns early, saved, when interrupted. RuntimeError when it diverges: the last checkpoint on
-    disk is then from before that.
+    Returns early, saved, when interrupted. BrokenPipeError, saved, when nobody reads the report.
+    RuntimeError when it diverges: the last checkpoint on disk is then from before that.
     """
-    config = run.config
-    total_steps = config.total_steps(len(streams))
-    eval_every = config.eval_every or max(1, total_steps // 10)
+    total_steps = run.config.total_steps(len(streams))
+    eval_every = run.config.eval_every or max(1, total_steps // 10)
     saved = _save(run, training)
+    if training.best_step == training.step > 0:  # a crash may have come between last and best
+        save_best(run, training)
     with report, interruption() as interrupted:
         try:
             for log in _logs(training, streams, run, until, eval_every, interrupted):
                 append_log(run, {"kind": "train"} | asdict(log))
-                report.training(log)
                 due = log.step % eval_every == 0 or log.step == total_steps
-                if due:
-                    _validate(run, training, dataset, log, report)
+                score = _validate(run, training, dataset, log) if due else None
                 if due or time.monotonic() - saved[1] > SAVE_EVERY:
                     saved = _save(run, training)
+                # after the last checkpoint, than which the best one must never be newer
+                best = score is not None and training.best_step == log.step
+                if best:
+                    save_best(run, training)
+                report.training(log)
+                if score is not None:
+                    report.validation(log, score, best)
         except RuntimeError as error:
             kept = f"{run.path} keeps the checkpoint of step {saved[0]}"
             raise RuntimeError(f"{error}; {kept}") from error
+        except BrokenPipeError:  # nobody reads our output any more
+            _save(run, training)
+            raise
         _save(run, training)
 
 
@@ -85,15 +94,14 @@ def _logs(
         yield from train_steps(training, streams, run.config, stop, interrupted)
 
 
-def _validate(run: Run, training: Training, dataset: Dataset, log: StepLog, report: Report) -> None:
-    """Evaluate on the whole validation part; keep the weights when they are the best so far."""
+def _validate(run: Run, training: Training, dataset: Dataset, log: StepLog) -> Score:
+    """Evaluate on the whole validation part, log it, and note whether it is the best so far."""
     score = evaluate(training.model, dataset.valid, dataset.vocabulary.start)
     if not math.isfinite(score.nats):
         raise RuntimeError(f"the validation loss is {score.nats} at step {log.step}")
-    best = score.nats < training.best_loss
-    if best:
+    if score.nats < training.best_loss:
         training.best_loss, training.best_step = score.nats, log.step
-        save_best(run, training)
+    # logged before it is saved: what a crash leaves in the log too early is cut off by resume
     append_log(
         run,
         {
@@ -105,7 +113,7 @@ def _validate(run: Run, training: Training, dataset: Dataset, log: StepLog, repo
             "bits_per_character": score.bits_per_character,
         },
     )
-    report.validation(log, score, best)
+    return score
 
 
 def _save(run: Run, training: Training) -> tuple[int, float]:

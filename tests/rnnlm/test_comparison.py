@@ -83,6 +83,7 @@ def test_nan_is_a_fault(command, text, monkeypatch):
         ("--cell gru", "--cell lstm"),
         ("--implementation torch", "fastlstm's LSTM"),
         ("--out x", "--out"),
+        ("--stop-after 5", "--stop-after"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(command, text, option, said):

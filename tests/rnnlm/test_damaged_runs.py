@@ -63,6 +63,74 @@ def test_checkpoint_tensor_of_another_shape(fails, run, name):
     assert "last.safetensors is damaged" in fails("resume", run)
 
 
+@pytest.mark.parametrize("command_name", ["resume", "sample"])
+def test_checkpoint_of_another_run(fails, command, run, text, tmp_path, command_name):
+    """Same options, same text: only the id tells them apart."""
+    options = [*SMALL, "--level", "char", "--steps", 20, "--out", tmp_path / "other"]
+    assert command("train", text, *options)[0] == 0
+    for name in ("best", "last"):
+        (run / f"{name}.safetensors").write_bytes(
+            (tmp_path / "other" / f"{name}.safetensors").read_bytes()
+        )
+    assert "belongs to another run" in fails(command_name, run)
+
+
+@pytest.mark.parametrize("at", [-1, -5000], ids=["last-byte", "in-the-middle"])
+@pytest.mark.parametrize("command_name", ["resume", "sample"])
+def test_flipped_bit(fails, run, command_name, at):
+    path = run / "last.safetensors"
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    options = ["--checkpoint", "last"] if command_name == "sample" else []
+    assert "last.safetensors is damaged" in fails(command_name, run, *options)
+
+
+def edit_config(run: Path, **changes: object) -> None:
+    values = json.loads((run / "config.json").read_text())
+    values["config"] |= changes
+    (run / "config.json").write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("command_name", "changes"),
+    [
+        ("resume", {"optimizer": "rmsprop"}),
+        ("resume", {"optimizer": "sgd"}),
+        ("resume", {"batch": 8}),
+        ("resume", {"hidden": 13}),
+        ("resume", {"layers": 1}),
+        ("resume", {"cell": "gru"}),
+        ("sample", {"hidden": 13}),
+        ("sample", {"layers": 1}),
+        ("eval", {"cell": "rnn"}),
+    ],
+    ids=str,
+)
+def test_config_that_the_checkpoint_contradicts(fails, run, command_name, changes):
+    edit_config(run, **changes)
+    assert "config.json and " in (err := fails(command_name, run))
+    assert "disagree" in err
+
+
+def test_damaged_log(command, run):
+    with (run / "log.jsonl").open("ab") as log:
+        log.write(b'7\n[]\n{}\n{"step": "9"}\n{"step": null}\n{"step": true}\n\xff\xfe\n')
+    assert command("resume", run, "--steps", 30)[0] == 0
+    steps = [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(steps)
+    assert steps[-1] == 30
+
+
+@pytest.mark.parametrize("command_name", ["resume", "eval", "sample"])
+def test_run_of_a_machine_with_cuda(fails, command, run, monkeypatch, command_name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    edit_config(run, device="cuda")
+    assert "--device cpu" in fails(command_name, run)
+    options = ["--steps", 22] if command_name == "resume" else []
+    assert command(command_name, run, "--device", "cpu", "--threads", 1, *options)[0] == 0
+
+
 def test_checkpoint_of_another_vocabulary(fails, run):
     values = json.loads((run / "vocabulary.json").read_text())
     values["characters"] = values["characters"][::-1]  # as many, in another order

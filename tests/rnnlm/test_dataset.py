@@ -90,9 +90,9 @@ def test_both_parts_are_the_whole_text(pieces):
 def test_bounds_of_the_char_level_are_those_of_the_word_level():
     bounds = []
     for level in ("word", "char"):
-        config = Config(text="france", level=level, france_docs=500)
+        config = Config(text="france", level=level, france_docs=500, valid_pieces=1)
         bounds.append(make_dataset(read_corpus(config), config).bounds)
-    assert bounds[0] == bounds[1]
+    assert bounds[0] == bounds[1] is not None
 
 
 def test_vocabulary_is_of_the_training_part_only():

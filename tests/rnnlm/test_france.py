@@ -1,12 +1,13 @@
 """The generated corpus: its costs are exact, so its optimum is."""
 
-import hashlib
 from collections import Counter, defaultdict
 from math import log2
 
 import numpy as np
 import pytest
 
+from fastlstm.rnnlm.config import make_config
+from fastlstm.rnnlm.corpus import read_corpus
 from fastlstm.rnnlm.france import (
     ADJECTIVES,
     COUNTRIES,
@@ -47,7 +48,7 @@ def test_bits_are_those_of_the_derivation(distance):
 
 def test_bits_are_those_of_the_frequencies():
     """Where the text branches, how often each word came must fit the cost that is claimed."""
-    france = generate_france(20_000)
+    france = generate_france(20_000, 4.0)
     words = france.text.replace("\n", " <eos> ").split()
     claimed, counts = defaultdict(set), defaultdict(Counter)
     for previous, word, bits in zip(["<eos>", *words], words, france.bits, strict=False):
@@ -69,7 +70,7 @@ def test_language_is_the_countrys_own_but_for_slips():
 
 
 def test_marks_exactly_the_languages():
-    france = generate_france(50)
+    france = generate_france(50, 4.0)
     words = np.array(france.text.replace("\n", " <eos> ").split())
     assert len(words) == len(france.bits) == len(france.is_language)
     assert set(words[france.is_language]) <= set(LANGUAGES.values())
@@ -78,7 +79,7 @@ def test_marks_exactly_the_languages():
 
 
 def test_bounds_of_a_tail_are_of_that_tail():
-    france = generate_france(200)
+    france = generate_france(200, 4.0)
     lines = france.text.splitlines()
     words = sum(len(line.split()) + 1 for line in lines[-30:])
     bounds = france.bounds(np.arange(len(france.bits)) >= len(france.bits) - words)
@@ -89,16 +90,25 @@ def test_bounds_of_a_tail_are_of_that_tail():
     assert bounds.optimal_perplexity < bounds.memoryless_perplexity
 
 
-def test_known_optimum_of_the_default_corpus():
-    """K 16, slip .05, distance 4: 48.77 bits a document by the entropy of its source."""
-    france = generate_france(20_000)
-    assert france.bits.sum() / 20_000 == pytest.approx(48.77, rel=0.01)
+@pytest.fixture(scope="module")
+def default_corpus():
+    return read_corpus(make_config({"text": "france"}))
+
+
+def test_known_optimum_of_the_default_corpus(default_corpus):
+    """K 16, slip .05, distance 2: 27.58 bits a document by the entropy of its source."""
+    france = default_corpus.france
+    assert france.bits.sum() / 20_000 == pytest.approx(27.58, rel=0.01)
     assert france.bounds(np.ones(len(france.bits), bool)).optimal_perplexity == pytest.approx(
-        2.88, rel=0.01
+        2.384, rel=0.01
     )
 
 
-def test_same_text_everywhere():
-    digest = hashlib.sha256(generate_france(20_000).text.encode()).hexdigest()
-    assert digest.startswith("f9a72922e3071c6a")
-    assert generate_france(10, seed=1).text != generate_france(10, seed=2).text
+def test_same_text_everywhere(default_corpus):
+    assert default_corpus.sha256.startswith("51b78a9bb6c77025")
+    assert generate_france(10, 2.0, seed=1).text != generate_france(10, 2.0, seed=2).text
+
+
+def test_only_the_config_has_a_default_distance():
+    with pytest.raises(TypeError, match="distance"):
+        generate_france(10)

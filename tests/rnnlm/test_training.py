@@ -140,3 +140,4 @@ def test_memory_pays_on_france(command, tmp_path):
     optimum = float(out.split("optimum")[1].split()[1])
     perplexity = float(out.split("model, step")[1].split()[2])
     assert optimum < perplexity < bound
+    assert "lower bound" not in out

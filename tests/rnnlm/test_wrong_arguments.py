@@ -7,6 +7,7 @@ import pytest
 from conftest import SMALL
 
 from fastlstm.cli import main
+from fastlstm.rnnlm import commands
 
 
 def test_missing_file(fails, tmp_path):
@@ -58,7 +59,8 @@ def test_invalid_utf8_is_fine_as_bytes(command, tmp_path):
         "--valid-fraction 0", "--valid-fraction 1", "--valid-fraction nan", "--eval-every 0",
         "--threads 0", "--seed -1", "--vocab-size 2", "--forget-bias inf", "--france-docs 0",
         "--valid-limit 0", "--stop-after 0", "--steps 5 --epochs 1", "--nonsense 1",
-        "--france-distance -1",
+        "--france-distance -1", "--france-distance 1e17", "--france-distance 1000",
+        "--seed 9223372036854775808", f"--seed {10**30}", "--hid 8",
     ],
     ids=lambda option: option.removeprefix("--").replace(" ", "="),
 )  # fmt: skip
@@ -71,6 +73,31 @@ def test_existing_run_folder(fails, text, run):
     assert "exists already" in fails("train", text, *SMALL, "--out", run)
 
 
+@pytest.mark.parametrize("out", ["fox.txt/x/y", "fox.txt/x"])
+def test_impossible_run_folder_is_found_first(fails, text, tmp_path, monkeypatch, out):
+    monkeypatch.setattr(commands, "read_corpus", lambda config: pytest.fail("read the corpus"))
+    assert "fox.txt is not a directory" in fails("train", text, "--out", tmp_path / out)
+
+
+def test_default_run_folder_is_checked_first(fails, text, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "read_corpus", lambda config: pytest.fail("read the corpus"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").touch()
+    assert "runs is not a directory" in fails("train", text)
+
+
+def test_empty_names(fails, text, run):
+    assert "--out: must not be empty" in fails("train", text, "--out", "")
+    assert "TEXT: must not be empty" in fails("train", "")
+    assert "TEXT: must not be empty" in fails("eval", run, "")
+    assert "RUN: must not be empty" in fails("sample", "")
+
+
+def test_resume_to_a_step_that_is_past(fails, run):
+    assert "--steps must be above 20, got 10" in fails("resume", run, "--steps", 10)
+    assert "--steps must be above 20, got 20" in fails("resume", run, "--steps", 20)
+
+
 def test_prime_with_an_unknown_character(fails, run):
     assert "character 'é' is not in" in fails("sample", run, "--prime", "thé")
 
@@ -78,6 +105,7 @@ def test_prime_with_an_unknown_character(fails, run):
 @pytest.mark.parametrize(
     "option",
     ["--temperature -1", "--temperature nan", "--length 0", "--length -1", "--seed -1",
+     "--seed 9223372036854775808", f"--seed {10**30}", "--device tpu", "--temp 1",
      "--checkpoint first", "--threads 0"],
     ids=lambda option: option.removeprefix("--").replace(" ", "="),
 )  # fmt: skip
@@ -85,7 +113,9 @@ def test_wrong_option_of_sample(fails, run, option):
     assert option.split()[0] in fails("sample", run, *option.split())
 
 
-@pytest.mark.parametrize("option", ["--steps 0", "--stop-after 20"])
+@pytest.mark.parametrize(
+    "option", ["--steps 0", "--stop-after 20", "--threads 0", "--device tpu", "--stop 30"]
+)
 def test_wrong_option_of_resume(fails, run, option):
     assert option.split()[0] in fails("resume", run, *option.split())
 
