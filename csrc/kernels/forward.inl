@@ -104,11 +104,16 @@ void run_forward_tile(int64_t rows, const ForwardStep& step, int64_t b, int64_t 
 // Copies the final states of the sequences that end with this step, for the share's units.
 void keep_final_states(const ForwardStep& step, const Share& share, int64_t begin, int64_t end) {
   const int64_t unit = share.block_begin * kLanes;
-  const int64_t unit_end = share.block_end * kLanes;
+  const int64_t unit_end = clip(share.block_end * kLanes, unit, step.shape.hidden);
   for (int64_t b = begin; b < end; ++b) {
-    for (int64_t j = unit; j < unit_end && j < step.shape.hidden; ++j) {
-      step.args.h_n[step.state(b) + j] = step.y(b)[j];
-      step.args.c_n[step.state(b) + j] = step.c(b)[j];
+    float* h_n = step.args.h_n + step.state(b);
+    float* c_n = step.args.c_n + step.state(b);
+    const float* h = step.y(b);
+    const float* c = step.c(b);
+    for (int64_t u = unit; u < unit_end; u += kLanes) {
+      const Lanes lanes = first_lanes(unit_end - u);
+      store(h_n + u, load(h + u, lanes), lanes);
+      store(c_n + u, load(c + u, lanes), lanes);
     }
   }
 }
