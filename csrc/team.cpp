@@ -77,20 +77,20 @@ Verdict Barrier::wait(int member) {
   return verdict_ == member + 1 ? Verdict::kAlone : Verdict::kLeave;
 }
 
-Team::Team(const Shape& shape, int64_t blocks)
+Team::Team(const Shape& shape, int64_t blocks, bool may_split_rows)
     : shape_(shape), blocks_(blocks), size_(shape.threads), groups_(1) {
   const int64_t step_work = kGates * shape.hidden * shape.hidden * shape.batch;
   if (forked_from_a_team || step_work * shape.steps * shape.directions < kMinWork) size_ = 1;
   if (size_ > 1) groups_ = static_cast<int>(shape.directions);
   int members = size_ / groups_;
-  if (shape.batch < kMinRows * members) {
+  splits_rows_ = may_split_rows && shape.batch >= kMinRows * members;
+  if (!splits_rows_) {
     members = step_work < kMinStepWork
                   ? 1
                   : static_cast<int>(std::min<int64_t>({members, blocks, Barrier::kMaxMembers}));
   }
   members_ = std::max(1, members);
   size_ = members_ * groups_;
-  splits_rows_ = shape.batch >= kMinRows * members_;
   if (!splits_rows_) {
     for (int group = 0; group < groups_; ++group) barriers_[group].reset(members_);
   }

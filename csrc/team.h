@@ -57,10 +57,11 @@ struct Share {
   }
 };
 
-// How a recurrence is split over threads. `blocks` is the number of blocks of hidden units.
+// How a recurrence is split over threads: each direction's rows of the batch, if there are enough
+// of them and it is allowed, so that nobody waits for anybody; else its blocks of hidden units.
 class Team {
  public:
-  Team(const Shape& shape, int64_t blocks);
+  Team(const Shape& shape, int64_t blocks, bool may_split_rows);
   Share share(int thread);
   // Runs body(share, context) once for each share, each on its own thread.
   void run(void (*body)(Share, void* context), void* context);

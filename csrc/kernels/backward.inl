@@ -179,7 +179,7 @@ void backward_share(Share share, void* context) {
 void backward(const BackwardArgs& args, float* workspace) {
   BackwardContext context{args, workspace};
   const int64_t blocks = Tiles(0, vectors(args.shape.hidden), kColumns).count;
-  Team team(args.shape, blocks);
+  Team team(args.shape, blocks, true);
   team.split(args.shape.directions * blocks, pack_backward, &context);
   team.run(backward_share, &context);
 }

@@ -174,6 +174,11 @@ void forward_share(Share share, void* context) {
   }
 }
 
+// A thread with some rows of the batch reads all weights each step; one with some of the units
+// reads only theirs, but meets the others. Beyond a size that stays in a core's own cache the
+// latter is 1.05-1.15x faster; not so in backward, where a block is four times as wide.
+constexpr int64_t kNearFloats = 150000;
+
 void forward(const ForwardArgs& args, float* workspace) {
   const Shape& shape = args.shape;
   if (!args.c) {
@@ -182,7 +187,7 @@ void forward(const ForwardArgs& args, float* workspace) {
   }
   ForwardContext context{args, workspace};
   const int64_t blocks = vectors(shape.hidden);
-  Team team(shape, blocks);
+  Team team(shape, blocks, packed_size(shape.hidden, forward_depth(args)) <= kNearFloats);
   if (args.weight_hh[0]) team.split(shape.directions * blocks, pack_forward, &context);
   team.run(forward_share, &context);
 }
