@@ -11,7 +11,7 @@ namespace fastlstm {
 namespace {
 
 // A thread has lost its core if it is this late, and later than several times a step's work.
-constexpr int64_t kPatience = 200000;  // ns
+constexpr int64_t kPatience = 500000;  // ns
 constexpr int64_t kPatienceInSteps = 4;
 // Below this many multiply-adds a step, a step is shorter than a barrier is worth.
 constexpr int64_t kMinStepWork = 40000;
@@ -48,20 +48,19 @@ int64_t now() {
 
 void Barrier::reset(int members) {
   members_ = members;
-  for (int member = 0; member < members; ++member) released_[member].released_at = 0;
+  for (int member = 0; member < members; ++member) times_[member].released = now();
 }
 
 Verdict Barrier::wait(int member) {
   const int generation = __atomic_load_n(&generation_, __ATOMIC_RELAXED);
-  int64_t& released_at = released_[member].released_at;
+  int64_t& released = times_[member].released;
   if (__atomic_add_fetch(&arrived_, 1, __ATOMIC_ACQ_REL) == members_) {
     __atomic_store_n(&arrived_, 0, __ATOMIC_RELAXED);
     verdict_ = __atomic_load_n(&alone_, __ATOMIC_ACQUIRE);
     __atomic_store_n(&generation_, generation + 1, __ATOMIC_RELEASE);
   } else {
     const int64_t arrived_at = now();
-    // Of the first step's work the beginning is not known.
-    const int64_t work = released_at ? arrived_at - released_at : kPatience;
+    const int64_t work = arrived_at - released;
     const int64_t limit = arrived_at + std::max(kPatience, kPatienceInSteps * work);
     for (int spins = 0; __atomic_load_n(&generation_, __ATOMIC_ACQUIRE) == generation; ++spins) {
       pause_cpu();
@@ -72,7 +71,7 @@ Verdict Barrier::wait(int member) {
       sched_yield();
     }
   }
-  released_at = now();
+  released = now();
   if (verdict_ == 0) return Verdict::kTogether;
   return verdict_ == member + 1 ? Verdict::kAlone : Verdict::kLeave;
 }

@@ -22,8 +22,8 @@ class Barrier {
   Verdict wait(int member);
 
  private:
-  struct alignas(64) Member {
-    int64_t released_at;  // ns; when it went on from the last meeting
+  struct alignas(64) MemberTime {
+    int64_t released;  // ns; when it went on from the last meeting, or the team was formed
   };
 
   alignas(64) int members_ = 1;
@@ -31,7 +31,7 @@ class Barrier {
   alignas(64) int generation_ = 0;
   int alone_ = 0;    // 1 + the member that asks to go on alone
   int verdict_ = 0;  // alone_, as it was when the last one arrived: the same for all
-  Member released_[kMaxMembers];
+  MemberTime times_[kMaxMembers];
 };
 
 // What one thread does: every step of its directions, for its rows of the batch and its blocks of
