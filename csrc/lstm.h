@@ -39,7 +39,7 @@ struct ForwardArgs {
   const float* bias[kMaxDirections];       // D x [4H], or null: none
   const float* h_0;                        // [D, B, H]
   const float* c_0;                        // [D, B, H]
-  float* gates;                            // [N, D, 4H] out: activated, if c is kept
+  float* gates;                            // [N, D, 4H] in: see x; out: activated, if c is kept
   float* y;                                // [N, D, H] out
   float* c;                                // [N, D, H] out, or null: not kept (inference)
   float* h_n;                              // [D, B, H] out

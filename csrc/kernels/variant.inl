@@ -1,7 +1,7 @@
 // One variant of the kernels. The including file names its namespace, FASTLSTM_ISA, and gives
 // kLanes, the floats in a vector, and kRows, the rows of a tile that its registers hold.
 #include "../lstm.h"
-#include "../team.h"
+#include "../threads.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

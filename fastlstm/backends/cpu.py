@@ -139,8 +139,7 @@ def backward(
 
 def _fuses_projection(batch: int, input_size: int, hidden: int) -> bool:
     """Whether the kernel itself multiplies x with weight_ih, or a GEMM over all steps before it."""
-    # Each step streams both weights from cache and uses them for B rows: that must be enough rows,
-    # and the weights must stay in a cache that is near. Measured: pays up to the bounds, by 5-45%.
+    # A step streams all weights from cache for B rows. Measured: pays up to the bounds, by 5-45%.
     weight_bytes = 16 * hidden * (input_size + hidden)
     return batch >= 16 and weight_bytes <= min(_FUSED_BYTES_PER_ROW * batch, _FUSED_BYTES)
 

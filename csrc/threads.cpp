@@ -1,4 +1,4 @@
-#include "team.h"
+#include "threads.h"
 
 #include <omp.h>
 #include <pthread.h>
