@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -91,13 +91,19 @@ class LSTMFunction(torch.autograd.Function):
         """No kernel takes batched weights: the reference, which vmap sees through."""
         x, h_0, c_0, batch_sizes, _, *weights = inputs
         x_dim, h_dim, c_dim, _, _, *weight_dims = in_dims
-
-        def layer(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-            return reference.lstm(x, h_0, c_0, weights, batch_sizes)
-
+        layer = _reference_layer(batch_sizes)
         batched = torch.func.vmap(layer, in_dims=(x_dim, h_dim, c_dim, *weight_dims))
         y, h_n, c_n = batched(x, h_0, c_0, *weights)
         return (y, h_n, c_n, y.new_empty(0), y.new_empty(0)), (0, 0, 0, None, None)
+
+
+def _reference_layer(batch_sizes: Tensor | None) -> Callable[..., tuple[Tensor, ...]]:
+    """The reference as a function of tensors alone, which torch.func transforms."""
+
+    def layer(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes)
+
+    return layer
 
 
 def _reference_vjp(
@@ -105,10 +111,7 @@ def _reference_vjp(
 ) -> tuple[Tensor, ...]:
     """The gradients of the reference at `inputs`, themselves differentiable."""
 
-    def layer(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        return reference.lstm(x, h_0, c_0, weights, batch_sizes)
-
-    outputs, vjp, *_ = torch.func.vjp(layer, *inputs)
+    outputs, vjp, *_ = torch.func.vjp(_reference_layer(batch_sizes), *inputs)
     gradients: tuple[Tensor, ...] = vjp(
         tuple(
             torch.zeros_like(out) if d is None else d

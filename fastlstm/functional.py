@@ -57,7 +57,7 @@ def lstm(
         backend = "aten"  # for the words of its error, which are nn.LSTM's
     arity = len(weights) // h_0.shape[0]
     proj_size = h_0.shape[2] if arity in (3, 5) else 0
-    problem = backends.Problem(x.device.type, x.dtype, c_0.shape[2], proj_size)
+    problem = backends.Problem(x.device.type, x.dtype, proj_size)
     chosen = backends.select(problem, backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(

@@ -11,11 +11,11 @@ import fastlstm
 from fastlstm import backends
 
 _CASES = [
-    ("float32", backends.Problem("cpu", torch.float32, 128, 0)),
-    ("bfloat16", backends.Problem("cpu", torch.bfloat16, 128, 0)),
-    ("float64", backends.Problem("cpu", torch.float64, 128, 0)),
-    ("float32, proj_size", backends.Problem("cpu", torch.float32, 128, 64)),
-    ("float32, cuda", backends.Problem("cuda", torch.float32, 128, 0)),
+    ("float32", backends.Problem("cpu", torch.float32, 0)),
+    ("bfloat16", backends.Problem("cpu", torch.bfloat16, 0)),
+    ("float64", backends.Problem("cpu", torch.float64, 0)),
+    ("float32, proj_size", backends.Problem("cpu", torch.float32, 64)),
+    ("float32, cuda", backends.Problem("cuda", torch.float32, 0)),
 ]
 
 
@@ -27,11 +27,10 @@ def run(args: argparse.Namespace) -> int:
     """Prints the versions, the CPU's kernels, and the backend that "auto" takes for each case."""
     print(f"fastlstm {fastlstm.__version__}, torch {torch.__version__}, {platform.machine()}")
     print(f"threads  {torch.get_num_threads()}")
-    if isinstance(error := backends.get("cpu").module, ImportError):
-        print(f"kernels  none: {error}")
+    cpu = backends.get("cpu").module
+    if isinstance(cpu, ImportError):
+        print(f"kernels  none: {cpu}")
     else:
-        from fastlstm.backends import cpu
-
         print(f"kernels  {cpu.isa()} of {', '.join(cpu.isas())} (FASTLSTM_CPU_ISA chooses)")
     for case, problem in _CASES:
         chosen = backends.select(problem).name

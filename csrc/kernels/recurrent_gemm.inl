@@ -77,8 +77,7 @@ inline int64_t packed_size(int64_t hidden, int64_t depth) {
   return kGates * depth * vectors(hidden) * kLanes;
 }
 
-// weight [4H, depth] of the units first .. first + kLanes -> out [depth][4][kLanes], zeros behind
-// H.
+// weight [4H, depth], units first .. first + kLanes -> out [depth][4][kLanes], zeros behind H.
 inline void pack_gates(const float* weight, int64_t hidden, int64_t depth, int64_t first,
                        float* out) {
   const int64_t units = hidden - first < kLanes ? hidden - first : kLanes;

@@ -21,7 +21,6 @@ class Problem(NamedTuple):
 
     device: str  # "cpu", "cuda", ...
     dtype: torch.dtype
-    hidden_size: int
     proj_size: int
 
 

@@ -74,7 +74,7 @@ def run_resume(args: argparse.Namespace) -> int:
         raise ValueError(f"--steps must be above {training.step}, got {args.steps}")
     until = _until(args.stop_after, training.step)
     console = make_console()
-    total_steps = config.total_steps(len(dataset.train.tokens) // config.batch // config.window)
+    total_steps = config.total_steps(config.windows_per_epoch(len(dataset.train.tokens)))
     if training.step >= total_steps:
         console.print(f"{run.path} has done its {total_steps} steps; --steps N goes on to step N")
         return 0

@@ -103,6 +103,10 @@ class Config:
         """Size of the embedding: as many as hidden units unless asked otherwise."""
         return self.hidden if self.embedding is None else self.embedding
 
+    def windows_per_epoch(self, tokens: int) -> int:
+        """How many windows a training text of `tokens` tokens gives: the steps of an epoch."""
+        return tokens // self.batch // self.window
+
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the run in steps (windows), at least one."""
         if self.steps is not None:

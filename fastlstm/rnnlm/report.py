@@ -54,7 +54,7 @@ def print_header(
     console: Console, corpus: Corpus, dataset: Dataset, config: Config, parameters: int
 ) -> None:
     """What is about to be trained, on what."""
-    per_epoch = len(dataset.train.tokens) // config.batch // config.window
+    per_epoch = config.windows_per_epoch(len(dataset.train.tokens))
     steps = config.total_steps(per_epoch)
     who = "torch" if config.implementation == "torch" or config.cell != "lstm" else "fastlstm"
     train, valid = dataset.train, dataset.valid
