@@ -16,6 +16,7 @@ from fastlstm.rnnlm.arguments import add_commands
 
 # command: (module with add_arguments(parser) and run(args), summary)
 MODULES = {
+    "bench": ("fastlstm.bench.command", "time fastlstm against torch.nn.LSTM and others"),
     "verify": ("fastlstm.verify", "check fastlstm's kernels against torch.nn.LSTM"),
     "info": ("fastlstm.info", "what this machine would run, and why"),
 }

@@ -12,8 +12,8 @@ import fastlstm
 PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` is a leaf.
 LAYERS = [
-    "cli", "rnnlm", "info", "verify", "__init__", "lstm", "functional", "autograd",
-    "ops", "backends", "_C", "reference",
+    "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "lstm", "functional",
+    "autograd", "ops", "backends", "_C", "reference",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,0 +1,134 @@
+"""`fastlstm bench`: measure, print, write, draw."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fastlstm.bench.case import INFERENCE, PASSES, TRAINING
+from fastlstm.bench.conditions import conditions, describe, slug
+from fastlstm.bench.grid import choose_cases
+from fastlstm.bench.layer import Bench, measure_case
+from fastlstm.bench.limits import limit_rows, measure_limits
+from fastlstm.bench.providers import choose_providers
+from fastlstm.bench.row import Row, write_rows
+from fastlstm.bench.timing import Effort
+from fastlstm.verify_cases import DTYPES
+
+QUICK, FULL = Effort(rounds=7, sample=0.008, slow_rounds=2), Effort(rounds=15, sample=0.02)
+PLAIN_WIDTH = 160
+EXTRA = {"matplotlib", "rich", "numpy", "safetensors"}  # what fastlstm[bench] adds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `fastlstm bench`."""
+    add = parser.add_argument
+    add("--quick", action="store_true", help="fewer shapes and rounds: two minutes")
+    add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
+    add("--dtype", action="append", choices=DTYPES, help="default: float32; repeatable")
+    add("--shapes", nargs="+", default=[], metavar="I,H,L,B,T", help="these instead of the grid")
+    add("--against", action="append", default=[], metavar="NAME", help="only this peer; repeatable")
+    add("--threads", type=int, help="default: torch's choice")
+    add("--output", type=Path, default=Path("benchmarks/results"), help="folder of the results")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure what is asked for; 1 if the results of a provider were wrong."""
+    table, plots = _optional("table"), _optional("plots")
+    _check(args)
+    console = make_console()
+    lines = _Lines(console.print)
+    where = conditions(args.device)
+    path = args.output / f"{slug(where['device'])}-{where['date']}.csv"
+    console.print(describe(where), markup=False)
+    rows = []
+    for new in measure(args, where, lines.say):
+        write_rows(path, new)
+        rows += new
+    console.print()
+    table.print_tables(console, rows)
+    stem = path.with_name(f"{path.stem}-{where['threads']}threads")
+    for written in (path, *plots.draw(rows, stem)):
+        console.print(str(written), markup=False)
+    return 1 if lines.refused else 0
+
+
+def make_console() -> Any:
+    """A console that never breaks a table's line where nobody looks at a terminal."""
+    console = import_module("rich.console").Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def measure(
+    args: argparse.Namespace, where: dict[str, Any], say: Callable[[str], None]
+) -> Iterator[list[Row]]:
+    """The rows of a run as they come: of the machine's limits, of each case, of the trainer."""
+    dtypes = args.dtype or ["float32"]
+    limits = measure_limits(args.device, dtypes)
+    yield limit_rows(limits, args.device, where)
+    bench = Bench(args.device, QUICK if args.quick else FULL, limits, where, say)
+    measures = (INFERENCE, TRAINING) if args.quick else PASSES
+    cases = list(choose_cases(args.quick, args.shapes, dtypes))
+    for number, case in enumerate(cases, 1):
+        providers, absent = choose_providers(args.device, case.dtype, args.against)
+        for line in absent:
+            say(line)
+        rows = measure_case(bench, case, providers, measures)
+        say(f"{number}/{len(cases)} {case}: {_short(rows)}")
+        yield rows
+    if not args.shapes and "float32" in dtypes:
+        training = _optional("training")
+        for trainer in training.QUICK if args.quick else training.FULL:
+            yield training.measure_trainer(bench, trainer)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Errors before anything is measured; sets the number of threads."""
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("--device cuda: torch sees no CUDA device here")
+    if args.threads is not None:
+        if args.threads < 1:
+            raise ValueError(f"--threads must be at least 1, got {args.threads}")
+        torch.set_num_threads(args.threads)
+    list(choose_cases(args.quick, args.shapes, ["float32"]))
+    for dtype in args.dtype or ["float32"]:
+        choose_providers(args.device, dtype, args.against)
+    args.output.mkdir(parents=True, exist_ok=True)
+
+
+class _Lines:
+    """Prints each line once, and knows whether one said that a provider was refused."""
+
+    def __init__(self, print_line: Callable[..., None]) -> None:
+        self._print, self._said = print_line, set[str]()
+        self.refused = False
+
+    def say(self, line: str) -> None:
+        self.refused |= "REFUSED" in line
+        if line not in self._said:
+            self._said.add(line)
+            self._print(line, markup=False)
+
+
+def _short(rows: Sequence[Row]) -> str:
+    """What one line says of a case."""
+    ours = [row for row in rows if row.auto and row.metric == "time" and row.ratio]
+    return "  ".join(f"{row.measure} {row.ratio:.2f}x" for row in ours)
+
+
+def _optional(name: str) -> Any:
+    """A module of this package that needs what fastlstm[bench] adds."""
+    try:
+        return import_module(f"fastlstm.bench.{name}")
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRA:
+            raise
+        raise RuntimeError(f"bench needs {missing}: pip install 'fastlstm[bench]'") from error
