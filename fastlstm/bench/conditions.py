@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -73,10 +74,13 @@ def onednn_version() -> str:
 
 
 def commit() -> str:
-    """The commit of the checkout that this package runs from, "-dirty" if changed since."""
+    """The commit of the checkout that this package runs from, "-dirty" if changed since.
+
+    An installed copy has no checkout: there the environment variable FASTLSTM_COMMIT may say it.
+    """
     root = Path(fastlstm.__file__).parent.parent
     if not (root / ".git").exists():
-        return ""
+        return os.environ.get("FASTLSTM_COMMIT", "")
     # results are written into the checkout while it is measured: they change no figure
     paths = ["--", "csrc", "fastlstm", "setup.py"]
     head = _output(["git", "-C", str(root), "rev-parse", "--short=10", "HEAD"]).strip()
