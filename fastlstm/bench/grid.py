@@ -10,8 +10,8 @@ from fastlstm.bench.case import Case
 
 # fmt: off
 QUICK = (
-    *(Case(H, H, 1, B, 32) for H, B in product((64, 128, 256, 512), (1, 16, 64))),
-    *(Case(128, 128, 1, 16, T) for T in (4, 128)),
+    *(Case(H, H, 1, B, 32) for H, B in product((64, 128, 256, 512), (1, 8, 32))),
+    *(Case(128, 128, 1, 8, T) for T in (4, 128)),
     Case(128, 128, 2, 50, 50), Case(128, 128, 1, 16, 32, bidirectional=True),
     Case(128, 128, 1, 32, 64, ragged=True), Case(128, 128, 1, 1, 1),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -18,8 +19,6 @@ from fastlstm.bench.memory import peak_bytes, saved_bytes
 from fastlstm.bench.providers import Provider, rows_of
 from fastlstm.bench.row import Row
 from fastlstm.bench.timing import Call, Effort, interleave, spread
-
-MEMORY_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -116,6 +115,7 @@ def _time(bench: Bench, case: Case, able: list[Candidate], measure: str) -> list
 
 def _measure_memory(bench: Bench, case: Case, able: list[Candidate]) -> list[Row]:
     """Peak and saved bytes of a training step."""
+    gc.collect()
     rows = []
     first: dict[str, float] = {}
     for candidate in able:
@@ -126,7 +126,7 @@ def _measure_memory(bench: Bench, case: Case, able: list[Candidate]) -> list[Row
         saved = float(saved_bytes(module, lambda m=module, x=x: m(x), rows_of(x)))  # type: ignore[misc]
         module.zero_grad()  # so that every step makes its gradients anew
         peaks = []
-        for _ in range(MEMORY_ROUNDS):
+        for _ in range(bench.effort.memory_rounds):
             module.zero_grad()
             peaks.append(peak_bytes(step, bench.device))
         measured = {"saved for backward": [saved]}

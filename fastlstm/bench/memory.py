@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import re
 from pathlib import Path
 
@@ -36,7 +35,6 @@ def peak_bytes(step: Call, device: str) -> int | None:
     On a GPU of torch's allocator. On a CPU of the resident size of the process, which counts
     whatever a library allocates by whatever means.
     """
-    gc.collect()
     if device == "cuda":
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()

@@ -19,6 +19,8 @@ class OnnxRuntime(nn.Module):
         onnxruntime = import_module("onnxruntime")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
+        # its threads may spin within a call, not on into the next provider's
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         model = _onnx_model(lstm).SerializeToString()
         self.session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         self.states = lstm.num_layers * (2 if lstm.bidirectional else 1), lstm.hidden_size

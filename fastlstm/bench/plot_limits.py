@@ -149,7 +149,10 @@ def memory_figure(rows: Sequence[Row]) -> Figure | None:
     for row in sorted(chosen, key=lambda row: -row.p50):
         largest[row.dtype][case_of(row)] = None
     cases = {dtype: list(found)[:most] for dtype, found in largest.items()}
-    note = "In MiB" + f", the {most} largest shapes" * any(len(c) > most for c in largest.values())
+    note = (
+        "In MiB. Peak: pages in use; saved: bytes allocated, used or not"
+        + f", the {most} largest shapes" * any(len(c) > most for c in largest.values())
+    )
     legend = [Patch(**_bar(ours), label=LABELS[ours]) for ours in _present(chosen)]
     title = "Memory of a training step: shorter is better"
     heights = [0.6 + 0.3 * len(cases[line[0][0]]) for line in panels]

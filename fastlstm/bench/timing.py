@@ -18,12 +18,14 @@ class Effort:
     """How long is measured: `rounds` of samples that last at least `sample` seconds each.
 
     A call `slow` times longer than the first one is sampled in the first `slow_rounds` only.
+    Peak memory is measured in `memory_rounds`.
     """
 
     rounds: int
     sample: float
     slow: float = 8.0
     slow_rounds: int = 3
+    memory_rounds: int = 3
 
 
 def synchronize(device: str) -> None:
@@ -45,8 +47,8 @@ def seconds(call: Call, repeats: int, device: str) -> float:
 def interleave(calls: Sequence[Call], effort: Effort, device: str) -> list[list[float]]:
     """Seconds of each call in each round; in a round all calls have their turn.
 
-    The order is drawn anew in each round, so that none always follows the same other, and before
-    each sample its call runs once untimed: caches and sleeping threads are then its own.
+    The order is drawn anew in each round, so that none always follows the same other. A call that
+    is repeated runs once untimed first: caches and threads are then its own.
     """
     draw = random.Random(0)
     first = [min(seconds(call, 1, device) for _ in range(3)) for call in calls]
@@ -59,7 +61,8 @@ def interleave(calls: Sequence[Call], effort: Effort, device: str) -> list[list[
     for turn in range(effort.rounds):
         order = [index for index in range(len(calls)) if turn < rounds[index]]
         for index in draw.sample(order, len(order)):
-            calls[index]()
+            if repeats[index] > 1:
+                calls[index]()
             times[index].append(seconds(calls[index], repeats[index], device))
     return times
 

@@ -91,8 +91,17 @@ def test_interleave_takes_turns_and_times_each_call():
     for seconds, least in zip(times, (0.002, 0.004, 0.05), strict=True):
         assert min(seconds) >= least
     rounds = order[9:]  # after three of each to see how long they take
-    assert sorted(rounds[:6]) == ["a", "a", "b", "b", "slow", "slow"]  # one untimed, one timed
-    assert sorted(rounds[-4:]) == ["a", "a", "b", "b"]
+    assert sorted(rounds[:3]) == ["a", "b", "slow"]
+    assert sorted(rounds[-2:]) == ["a", "b"]
+    assert len(rounds) == 5 + 5 + 2
+
+
+def test_a_short_call_is_repeated_after_one_that_is_not_timed():
+    calls = []
+    (times,) = interleave([lambda: calls.append(time.sleep(0.001))], Effort(2, 0.01), "cpu")
+    repeats = (len(calls) - 3) // 2 - 1
+    assert 3 <= repeats <= 10
+    assert min(times) >= 0.001
 
 
 def test_spread():

@@ -1,0 +1,176 @@
+"""Write README.md's section on speed from a run of `fastlstm bench`.
+
+    python benchmarks/readme.py benchmarks/results/MACHINE-DATE.csv    the file's last run
+    python benchmarks/readme.py --check                                 is README.md what it says?
+
+The section stands between two comments; the first names the file and the run, so that --check can
+make it anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fastlstm.bench.case import DECODE, INFERENCE, TRAINING
+from fastlstm.bench.conditions import describe
+from fastlstm.bench.row import BASELINE, Row, last_run, read_rows
+from fastlstm.bench.table import geometric_mean, shape_of
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+SECTION = re.compile(r"<!-- benchmark: (\S+) (\S+) -->\n.*?<!-- benchmark: end -->\n", re.DOTALL)
+
+
+def section(rows: Sequence[Row], source: str) -> str:
+    """The section, from the rows of one run in the file `source`."""
+    rows = [row for row in rows if row.dtype == "float32"]
+    ours = [row for row in rows if row.auto and row.ratio is not None]
+    times = [row for row in ours if row.metric == "time" and row.measure in (INFERENCE, TRAINING)]
+    grid = [row for row in times if _in_grid(row, times)]
+    others = [row for row in times if row not in grid]
+    parts = [
+        _means(times),
+        *_picture(rows, source),
+        _grid_table(grid),
+        _shape_table(others),
+        _decode_table(rows),
+        _trainer_table(rows),
+        _conditions(rows, source),
+    ]
+    run = rows[0].run
+    text = "\n\n".join(part for part in parts if part)
+    return f"<!-- benchmark: {source} {run} -->\n{text}\n<!-- benchmark: end -->\n"
+
+
+def _in_grid(row: Row, rows: Iterable[Row]) -> bool:
+    """Whether it is one of the plain layers of one length over H and B."""
+    lengths = [r.T for r in rows if _plain(r)]
+    usual = max(set(lengths), key=lengths.count, default=0)
+    return _plain(row) and usual == row.T
+
+
+def _plain(row: Row) -> bool:
+    return row.layers == row.directions == 1 and row.I == row.H and row.lengths == "padded"
+
+
+def _means(rows: Sequence[Row]) -> str:
+    texts = []
+    for measure, words in ((INFERENCE, "inference"), (TRAINING, "forward and backward")):
+        ratios = [row.ratio for row in rows if row.measure == measure and row.ratio]
+        if ratios:
+            texts.append(
+                f"{words} {geometric_mean(ratios):.2f}x ({min(ratios):.2f}x to {max(ratios):.2f}x)"
+            )
+    return f"Over {len(rows) // len(texts)} shapes, geometric mean: {'; '.join(texts)}."
+
+
+def _picture(rows: Sequence[Row], source: str) -> list[str]:
+    picture = source.removesuffix(".csv") + f"-{rows[0].threads}threads-speedup.png"
+    return [f"![speed-up over nn.LSTM by H and B]({picture})"] if (ROOT / picture).exists() else []
+
+
+def _pair(rows: Iterable[Row], name: str = "ratio") -> str:
+    """Inference and training, side by side."""
+    found = {row.measure: getattr(row, name) for row in rows}
+    values = [found.get(measure) for measure in (INFERENCE, TRAINING)]
+    form = "{:.2f}x" if name == "ratio" else "{:.0%}"
+    return " / ".join("-" if value is None else form.format(value) for value in values)
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    cells = [head, ["---"] * len(head), *lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
+def _grid_table(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    sizes, batches = sorted({row.H for row in rows}), sorted({row.B for row in rows})
+    lines = [
+        [str(H), *(_pair(r for r in rows if r.H == H and r.B == B) for B in batches)] for H in sizes
+    ]
+    head = ["H", *(f"B = {batch}" for batch in batches)]
+    title = f"One layer, I = H, T = {rows[0].T}: inference / forward and backward"
+    return f"{title}\n\n{_table(head, lines)}"
+
+
+def _shape_table(rows: Sequence[Row]) -> str:
+    if not rows:
+        return ""
+    lines = []
+    for shape in dict.fromkeys(map(shape_of, rows)):
+        chosen = [row for row in rows if shape_of(row) == shape]
+        lines.append([shape, _pair(chosen), _pair(chosen, "gemm_share")])
+    head = ["I, H, layers, B, T", "inference / forward and backward", "of the GEMM's FLOP/s"]
+    return f"Other shapes\n\n{_table(head, lines)}"
+
+
+def _decode_table(rows: Sequence[Row]) -> str:
+    lines = []
+    for row in rows:
+        if row.measure == DECODE and row.auto and row.ratio:
+            peer = next(r for r in rows if r.provider == BASELINE and _same(r, row))
+            sizes = [str(row.H), str(row.layers)]
+            lines.append([*sizes, f"{row.p50:.1f}", f"{peer.p50:.1f}", f"{row.ratio:.2f}x"])
+    head = ["H", "layers", "µs", "µs, nn.LSTM", "ratio"]
+    return f"One step of one sequence, I = H\n\n{_table(head, lines)}" if lines else ""
+
+
+def _same(a: Row, b: Row) -> bool:
+    return (a.shape, a.measure, a.metric) == (b.shape, b.measure, b.metric)
+
+
+def _trainer_table(rows: Sequence[Row]) -> str:
+    lines = []
+    for r in rows:
+        if r.metric == "speed" and r.auto and r.ratio:
+            sizes = [f"{r.layers} x {r.H}", f"{r.B} x {r.T}", r.measure.split()[-2]]
+            lines.append([*sizes, f"{r.p50:,.0f}", f"{r.ratio:.2f}x"])
+    head = ["layers", "batch x window", "vocabulary", "tokens/s", "ratio"]
+    return f"The trainer, whole steps\n\n{_table(head, lines)}" if lines else ""
+
+
+def _conditions(rows: Sequence[Row], source: str) -> str:
+    row = rows[0]
+    rounds = max(r.rounds for r in rows if r.metric == "time")
+    return (
+        f"Ratios to nn.LSTM in the same process, in turn, medians of {rounds} rounds, float32; "
+        f"above 1 is faster. {describe(vars(row))}. Rows with their spread, memory and the other "
+        f"implementations: [{source}]({source})."
+    )
+
+
+def run_of(path: Path, run: str) -> list[Row]:
+    """The rows of one run of a file."""
+    return [row for row in read_rows(path) if row.run == run]
+
+
+def main() -> int:
+    """Write the section, or check it; 1 if it is not what the file says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("csv", type=Path, nargs="?")
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    args = parser.parse_args()
+    text = README.read_text()
+    found = SECTION.search(text)
+    if found is None:
+        raise SystemExit(f"{README} has no section between <!-- benchmark: … --> comments")
+    if args.csv is None:
+        source, rows = found[1], run_of(ROOT / found[1], found[2])
+    else:
+        source = args.csv.resolve().relative_to(ROOT).as_posix()
+        rows = last_run(read_rows(args.csv))
+    new = section(rows, source)
+    if args.check:
+        print("README.md is up to date" if new == found[0] else "README.md is stale")
+        return int(new != found[0])
+    README.write_text(text.replace(found[0], new))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

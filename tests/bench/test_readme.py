@@ -1,0 +1,81 @@
+"""README's section on speed is what a file of rows says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_up_rows import make_row, make_rows
+
+from fastlstm.bench.case import DECODE, INFERENCE, Case
+from fastlstm.bench.row import write_rows
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def readme(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import readme
+
+    return readme
+
+
+def test_the_section_is_what_its_file_says():
+    command = [sys.executable, "benchmarks/readme.py", "--check"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def made_up_run():
+    grid = [Case(H, H, 1, B, 64) for H in (64, 128) for B in (1, 32)]
+    rows = make_rows([*grid, Case(40, 128, 3, 1, 100), Case(64, 64, 1, 16, 32, bidirectional=True)])
+    step = Case(128, 128, 2, 1, 1)
+    for provider, p50, ratio in (("nn.LSTM", 90.0, 1.0), ("fastlstm cpu", 30.0, 3.0)):
+        rows.append(make_row(step, provider, DECODE, unit="us", p50=p50, ratio=ratio))
+        text = {"metric": "speed", "unit": "tokens/s", "p50": 1e5 * ratio, "ratio": ratio}
+        rows.append(make_row(step, provider, "training step, 96 tokens", **text))
+    return rows
+
+
+def test_each_figure_stands_in_its_cell(readme):
+    rows = made_up_run()
+    text = readme.section(rows, "benchmarks/results/a.csv")
+    found = {(r.shape, r.directions, r.measure): r.ratio for r in rows if r.auto and r.ratio}
+    lines = text.splitlines()
+
+    def pair(shape, directions=1):
+        a, b = (found[shape, directions, m] for m in (INFERENCE, "forward+backward"))
+        return f"{a:.2f}x / {b:.2f}x"
+
+    assert "| H | B = 1 | B = 32 |" in lines
+    for H in (64, 128):
+        cells = [pair((H, H, 1, B, 64)) for B in (1, 32)]
+        assert f"| {H} | {' | '.join(cells)} |" in lines
+    assert any(
+        line.startswith(f"| 40, 128, 3, 1, 100 | {pair((40, 128, 3, 1, 100))}") for line in lines
+    )
+    assert any(f"bi | {pair((64, 64, 1, 16, 32), 2)}" in line for line in lines)
+    assert "| 128 | 2 | 30.0 | 90.0 | 3.00x |" in lines
+    assert "| 2 x 128 | 1 x 1 | 96 | 300,000 | 3.00x |" in lines
+    assert rows[0].device in text
+    assert rows[0].commit in text
+
+
+def test_it_is_written_between_the_comments_and_checked(readme, monkeypatch, tmp_path, capsys):
+    page, source = tmp_path / "README.md", tmp_path / "rows.csv"
+    monkeypatch.setattr(readme, "ROOT", tmp_path)
+    monkeypatch.setattr(readme, "README", page)
+    write_rows(source, made_up_run())
+    page.write_text("before\n<!-- benchmark: none none -->\nold\n<!-- benchmark: end -->\nafter\n")
+    monkeypatch.setattr(sys, "argv", ["readme.py", str(source)])
+    assert readme.main() == 0
+    text = page.read_text()
+    assert text.startswith("before\n<!-- benchmark: rows.csv 2026-07-31T12:00:00+00:00 -->\n")
+    assert text.endswith("<!-- benchmark: end -->\nafter\n")
+    assert "old" not in text
+    monkeypatch.setattr(sys, "argv", ["readme.py", "--check"])
+    assert readme.main() == 0
+    page.write_text(text.replace("3.00x", "4.00x"))
+    assert readme.main() == 1
+    assert "stale" in capsys.readouterr().out
