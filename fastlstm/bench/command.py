@@ -20,8 +20,8 @@ from fastlstm.bench.row import Row, write_rows
 from fastlstm.bench.timing import Effort
 from fastlstm.verify_cases import DTYPES
 
-QUICK = Effort(rounds=7, sample=0.006, slow=4, slow_rounds=2, memory_rounds=1)
-FULL = Effort(rounds=15, sample=0.02)
+QUICK = Effort(rounds=7, sample=0.006, budget=1.5, slow=4, slow_rounds=2, memory_rounds=1)
+FULL = Effort(rounds=15, sample=0.015, budget=5, slow=4)
 PLAIN_WIDTH = 160
 EXTRA = {"matplotlib", "rich", "numpy", "safetensors"}  # what fastlstm[bench] adds
 

@@ -11,18 +11,21 @@ from dataclasses import dataclass
 import torch
 
 Call = Callable[[], object]
+FEWEST = 5  # rounds
 
 
 @dataclass(frozen=True)
 class Effort:
     """How long is measured: `rounds` of samples that last at least `sample` seconds each.
 
-    A call `slow` times longer than the first one is sampled in the first `slow_rounds` only.
+    Where these take longer than `budget` seconds there are fewer rounds, `FEWEST` at least. A call
+    `slow` times longer than the first one is sampled in the first `slow_rounds` only.
     Peak memory is measured in `memory_rounds`.
     """
 
     rounds: int
     sample: float
+    budget: float
     slow: float = 8.0
     slow_rounds: int = 3
     memory_rounds: int = 3
@@ -53,12 +56,14 @@ def interleave(calls: Sequence[Call], effort: Effort, device: str) -> list[list[
     draw = random.Random(0)
     first = [min(seconds(call, 1, device) for _ in range(3)) for call in calls]
     repeats = [max(1, round(effort.sample / max(once, 1e-9))) for once in first]
-    rounds = [
-        min(effort.slow_rounds, effort.rounds) if once > effort.slow * first[0] else effort.rounds
-        for once in first
-    ]
+    slow = [once > effort.slow * first[0] for once in first]
+    one_round = sum(
+        max(once, effort.sample) for once, late in zip(first, slow, strict=True) if not late
+    )
+    most = min(effort.rounds, max(FEWEST, int(effort.budget / max(one_round, 1e-9))))
+    rounds = [min(effort.slow_rounds, most) if late else most for late in slow]
     times: list[list[float]] = [[] for _ in calls]
-    for turn in range(effort.rounds):
+    for turn in range(most):
         order = [index for index in range(len(calls)) if turn < rounds[index]]
         for index in draw.sample(order, len(order)):
             if repeats[index] > 1:

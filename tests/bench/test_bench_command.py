@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch):
     """Hardly any time for each figure: what they are is not tested, that they are is."""
-    monkeypatch.setattr(command, "QUICK", Effort(2, 0.0, slow_rounds=1))
-    monkeypatch.setattr(command, "FULL", Effort(2, 0.0, slow_rounds=1))
+    monkeypatch.setattr(command, "QUICK", Effort(2, 0.0, 0.0, slow_rounds=1))
+    monkeypatch.setattr(command, "FULL", Effort(2, 0.0, 0.0, slow_rounds=1))
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -115,7 +115,7 @@ def test_wrong_options_are_one_line_before_anything_is_measured(tmp_path, capsys
 def bench(said, **fields):
     where = {"device": "a", "threads": 1, "cpu_isa": "", "clock_mhz": None, "torch": ""}
     where |= dict.fromkeys(("triton", "cudnn", "onednn", "fastlstm", "commit", "date", "run"), "")
-    return Bench("cpu", Effort(2, 0.0), Limits({"float32": 1e9}, {}, 0.0), where, said.append)
+    return Bench("cpu", Effort(2, 0.0, 0.0), Limits({"float32": 1e9}, {}, 0.0), where, said.append)
 
 
 def test_the_trainer_is_measured_on_both_sides():

@@ -113,7 +113,7 @@ def test_anything_else_that_is_wrong_is_refused(wrong, words):
 def test_a_refused_provider_is_not_timed():
     said = []
     limits = Limits({"float32": 1e9}, {}, 0.0)
-    bench = Bench("cpu", Effort(2, 0.0), limits, WHERE, said.append)
+    bench = Bench("cpu", Effort(2, 0.0, 0.0), limits, WHERE, said.append)
     rows = measure_case(bench, CASE, [baseline(), altered(reorder)], [TRAINING])
     assert {row.provider for row in rows} == {"nn.LSTM"}
     assert len(said) == 1

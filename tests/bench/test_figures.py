@@ -86,7 +86,9 @@ def test_interleave_takes_turns_and_times_each_call():
         return run
 
     calls = [call("a", 0.002), call("b", 0.004), call("slow", 0.05)]
-    times = interleave(calls, Effort(rounds=5, sample=0.0, slow=8, slow_rounds=2), "cpu")
+    times = interleave(
+        calls, Effort(rounds=9, sample=0.0, budget=0.0, slow=8, slow_rounds=2), "cpu"
+    )
     assert [len(t) for t in times] == [5, 5, 2]
     for seconds, least in zip(times, (0.002, 0.004, 0.05), strict=True):
         assert min(seconds) >= least
@@ -98,7 +100,7 @@ def test_interleave_takes_turns_and_times_each_call():
 
 def test_a_short_call_is_repeated_after_one_that_is_not_timed():
     calls = []
-    (times,) = interleave([lambda: calls.append(time.sleep(0.001))], Effort(2, 0.01), "cpu")
+    (times,) = interleave([lambda: calls.append(time.sleep(0.001))], Effort(2, 0.01, 9.0), "cpu")
     repeats = (len(calls) - 3) // 2 - 1
     assert 3 <= repeats <= 10
     assert min(times) >= 0.001
@@ -123,7 +125,7 @@ def test_peak_bytes_see_what_a_step_allocates_and_frees():
     peak = peak_bytes(step, "cpu")
     if peak is None:
         pytest.skip("this system does not tell the peak")
-    assert 40e6 < peak < 44e6
+    assert 39e6 < peak < 44e6  # the system counts pages, and not all at once
     assert peak_bytes(lambda: None, "cpu") < 1e6
 
 
