@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import statistics
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -137,9 +138,16 @@ def _trainer_table(rows: Sequence[Row]) -> str:
 def _conditions(rows: Sequence[Row], source: str) -> str:
     row = rows[0]
     rounds = max(r.rounds for r in rows if r.metric == "time")
+    spans = [
+        (r.ratio_p80 - r.ratio_p20) / r.ratio
+        for r in rows
+        if r.auto and r.metric == "time" and r.ratio and r.ratio_p20 and r.ratio_p80
+    ]
     return (
         f"Ratios to nn.LSTM in the same process, in turn, medians of {rounds} rounds, float32; "
-        f"above 1 is faster. {describe(vars(row))}. Rows with their spread, memory and the other "
+        f"above 1 is faster. Over the rounds the middle 60% of a ratio spans "
+        f"{statistics.median(spans):.0%} of it (median over the rows). "
+        f"{describe(vars(row))}. Rows with their spread, memory and the other "
         f"implementations: [{source}]({source})."
     )
 

@@ -64,7 +64,8 @@ def test_a_run_prints_writes_and_draws(tmp_path, capsys):
 
 
 def test_a_ratio_is_how_much_faster_than_nn_lstm(tmp_path, capsys):
-    run("--output", tmp_path, "--shapes", "5,5,1,2,4", "--quick", capsys=capsys)
+    shape = ("--shapes", "5,5,1,2,4", "--against", "nn.LSTM")
+    run("--output", tmp_path, *shape, "--quick", capsys=capsys)
     (path,) = tmp_path.glob("*.csv")
     for row in read_rows(path):
         if row.metric == "time" and row.provider == "nn.LSTM":
@@ -85,7 +86,7 @@ def test_a_refused_provider_is_said_and_gives_exit_code_1(tmp_path, capsys, monk
         return [replace(p, make=make) if p.auto else p for p in honest(device, dtype)]
 
     monkeypatch.setattr(providers, "fastlstm_providers", dishonest)
-    options = ("--output", tmp_path, "--shapes", "5,5,1,2,4", "--quick")
+    options = ("--output", tmp_path, "--shapes", "5,5,1,2,4", "--quick", "--against", "nn.LSTM")
     code, out = run(*options, capsys=capsys)
     assert code == 1
     assert "REFUSED" in out.out
