@@ -13,6 +13,7 @@ import argparse
 import re
 import statistics
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -66,7 +67,8 @@ def _means(rows: Sequence[Row]) -> str:
             texts.append(
                 f"{words} {geometric_mean(ratios):.2f}x ({min(ratios):.2f}x to {max(ratios):.2f}x)"
             )
-    return f"Over {len(rows) // len(texts)} shapes, geometric mean: {'; '.join(texts)}."
+    text = f"Over {len(rows) // len(texts)} shapes, geometric mean: {'; '.join(texts)}."
+    return textwrap.fill(text, 100)
 
 
 def _picture(rows: Sequence[Row], source: str) -> list[str]:
@@ -143,13 +145,14 @@ def _conditions(rows: Sequence[Row], source: str) -> str:
         for r in rows
         if r.auto and r.metric == "time" and r.ratio and r.ratio_p20 and r.ratio_p80
     ]
-    return (
+    text = (
         f"Ratios to nn.LSTM in the same process, in turn, medians of {rounds} rounds, float32; "
         f"above 1 is faster. Over the rounds the middle 60% of a ratio spans "
         f"{statistics.median(spans):.0%} of it (median over the rows). "
         f"{describe(vars(row))}. Rows with their spread, memory and the other "
         f"implementations: [{source}]({source})."
     )
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
 
 def run_of(path: Path, run: str) -> list[Row]:
