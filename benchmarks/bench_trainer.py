@@ -6,7 +6,16 @@ import pytest
 import torch
 
 from fastlstm.bench.timing import synchronize
-from fastlstm.bench.training import ENDLESS, FULL, QUICK, Trainer, random_text, start_sides
+from fastlstm.bench.training import (
+    ALLOWED,
+    ENDLESS,
+    FULL,
+    QUICK,
+    Trainer,
+    difference,
+    random_text,
+    start_sides,
+)
 from fastlstm.rnnlm.training import train_step
 
 CASES = [("quick", trainer) for trainer in QUICK] + [("full", trainer) for trainer in FULL]
@@ -22,7 +31,9 @@ CASES = [("quick", trainer) for trainer in QUICK] + [("full", trainer) for train
 )
 def test_train_step(benchmark, device, trainer: Trainer, side):
     streams = random_text(trainer, device)
-    training = start_sides(trainer, device)[side]
+    sides = start_sides(trainer, device)
+    assert difference(sides, streams) <= ALLOWED
+    training = sides[side]
     benchmark.group = f"{trainer.measure} {trainer.case()}"
     benchmark.extra_info.update(tokens=trainer.B * trainer.T)
     step = partial(train_step, training, streams, trainer.config(), ENDLESS)

@@ -98,7 +98,7 @@ grid() {
 }
 
 table() {
-  "$python" "$root/benchmarks/gpu/summary.py" "$results"
+  "$python" "$root/benchmarks/gpu/summary.py" "$results" "$device"
 }
 
 usage() {

@@ -20,7 +20,7 @@ from pathlib import Path
 from fastlstm.bench.case import DECODE, INFERENCE, TRAINING
 from fastlstm.bench.conditions import describe
 from fastlstm.bench.row import BASELINE, Row, last_run, read_rows
-from fastlstm.bench.table import geometric_mean, shape_of
+from fastlstm.bench.table import geometric_mean, inconclusive, shape_of
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -30,6 +30,8 @@ SECTION = re.compile(r"<!-- benchmark: (\S+) (\S+) -->\n.*?<!-- benchmark: end -
 def section(rows: Sequence[Row], source: str) -> str:
     """The section, from the rows of one run in the file `source`."""
     rows = [row for row in rows if row.dtype == "float32"]
+    if {INFERENCE, TRAINING} - {row.measure for row in rows if row.auto}:
+        raise SystemExit(f"{source}: this run lacks inference or forward+backward in float32")
     ours = [row for row in rows if row.auto and row.ratio is not None]
     times = [row for row in ours if row.metric == "time" and row.measure in (INFERENCE, TRAINING)]
     grid = [row for row in times if _in_grid(row, times)]
@@ -60,28 +62,43 @@ def _plain(row: Row) -> bool:
 
 
 def _means(rows: Sequence[Row]) -> str:
+    """For each pass the mean, and how many shapes differ at all from nn.LSTM."""
     texts = []
-    for measure, words in ((INFERENCE, "inference"), (TRAINING, "forward and backward")):
-        ratios = [row.ratio for row in rows if row.measure == measure and row.ratio]
-        if ratios:
-            texts.append(
-                f"{words} {geometric_mean(ratios):.2f}x ({min(ratios):.2f}x to {max(ratios):.2f}x)"
-            )
-    text = f"Over {len(rows) // len(texts)} shapes, geometric mean: {'; '.join(texts)}."
-    return textwrap.fill(text, 100)
+    for measure, words in ((INFERENCE, "Inference"), (TRAINING, "Forward and backward")):
+        own = [row for row in rows if row.measure == measure]
+        means = [
+            f"{geometric_mean(r.ratio for r in some):.2f}x over {len(some)} {lengths} shapes"
+            for lengths in ("padded", "ragged")
+            if (some := [row for row in own if row.lengths == lengths])
+        ]
+        sure = [row.ratio for row in own if not inconclusive(row)]
+        faster = sum(ratio > 1 for ratio in sure)
+        texts.append(
+            f"{words}: geometric mean {', '.join(means)}; faster in {faster}, slower in "
+            f"{len(sure) - faster}, no difference shown in {len(own) - len(sure)}."
+        )
+    return textwrap.fill(" ".join(texts), 100)
 
 
 def _picture(rows: Sequence[Row], source: str) -> list[str]:
-    picture = source.removesuffix(".csv") + f"-{rows[0].threads}threads-speedup.png"
+    time = rows[0].run[11:16].replace(":", "")
+    picture = f"{source.removesuffix('.csv')}T{time}-speedup.png"
     return [f"![speed-up over nn.LSTM by H and B]({picture})"] if (ROOT / picture).exists() else []
 
 
 def _pair(rows: Iterable[Row], name: str = "ratio") -> str:
     """Inference and training, side by side."""
-    found = {row.measure: getattr(row, name) for row in rows}
-    values = [found.get(measure) for measure in (INFERENCE, TRAINING)]
-    form = "{:.2f}x" if name == "ratio" else "{:.0%}"
-    return " / ".join("-" if value is None else form.format(value) for value in values)
+    found = {row.measure: row for row in rows}
+    return " / ".join(_cell(found.get(measure), name) for measure in (INFERENCE, TRAINING))
+
+
+def _cell(row: Row | None, name: str = "ratio") -> str:
+    """A ratio, with ~ before one whose spread holds 1; or a share."""
+    if row is None or getattr(row, name) is None:
+        return "-"
+    if name == "gemm_share":
+        return f"{row.gemm_share:.0%}"
+    return ("~" if inconclusive(row) else "") + f"{row.ratio:.2f}x"
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
@@ -118,7 +135,7 @@ def _decode_table(rows: Sequence[Row]) -> str:
         if row.measure == DECODE and row.auto and row.ratio:
             peer = next(r for r in rows if r.provider == BASELINE and _same(r, row))
             sizes = [str(row.H), str(row.layers)]
-            lines.append([*sizes, f"{row.p50:.1f}", f"{peer.p50:.1f}", f"{row.ratio:.2f}x"])
+            lines.append([*sizes, f"{row.p50:.1f}", f"{peer.p50:.1f}", _cell(row)])
     head = ["H", "layers", "µs", "µs, nn.LSTM", "ratio"]
     return f"One step of one sequence, I = H\n\n{_table(head, lines)}" if lines else ""
 
@@ -132,22 +149,24 @@ def _trainer_table(rows: Sequence[Row]) -> str:
     for r in rows:
         if r.metric == "speed" and r.auto and r.ratio:
             sizes = [f"{r.layers} x {r.H}", f"{r.B} x {r.T}", r.measure.split()[-2]]
-            lines.append([*sizes, f"{r.p50:,.0f}", f"{r.ratio:.2f}x"])
+            lines.append([*sizes, f"{r.p50:,.0f}", _cell(r)])
     head = ["layers", "batch x window", "vocabulary", "tokens/s", "ratio"]
     return f"The trainer, whole steps\n\n{_table(head, lines)}" if lines else ""
 
 
 def _conditions(rows: Sequence[Row], source: str) -> str:
     row = rows[0]
-    rounds = max(r.rounds for r in rows if r.metric == "time")
+    rounds = [r.rounds for r in rows if r.auto and r.metric == "time"]
     spans = [
         (r.ratio_p80 - r.ratio_p20) / r.ratio
         for r in rows
         if r.auto and r.metric == "time" and r.ratio and r.ratio_p20 and r.ratio_p80
     ]
     text = (
-        f"Ratios to nn.LSTM in the same process, in turn, medians of {rounds} rounds, float32; "
-        f"above 1 is faster. Over the rounds the middle 60% of a ratio spans "
+        f"Ratios to nn.LSTM in the same process, in turn, medians of "
+        f"{min(rounds)} to {max(rounds)} rounds, float32; "
+        f"above 1 is faster, ~ shows no difference: the spread holds 1. Over the rounds "
+        f"the middle 60% of a ratio spans "
         f"{statistics.median(spans):.0%} of it (median over the rows). "
         f"{describe(vars(row))}. Rows with their spread, memory and the other "
         f"implementations: [{source}]({source})."
@@ -164,6 +183,7 @@ def main() -> int:
     """Write the section, or check it; 1 if it is not what the file says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("csv", type=Path, nargs="?")
+    parser.add_argument("--run", help="the run's time as in the column of that name; default: last")
     parser.add_argument("--check", action="store_true", help="change nothing")
     args = parser.parse_args()
     text = README.read_text()
@@ -174,7 +194,9 @@ def main() -> int:
         source, rows = found[1], run_of(ROOT / found[1], found[2])
     else:
         source = args.csv.resolve().relative_to(ROOT).as_posix()
-        rows = last_run(read_rows(args.csv))
+        rows = run_of(args.csv, args.run) if args.run else last_run(read_rows(args.csv))
+        if not rows:
+            raise SystemExit(f"{args.csv} has no run {args.run!r}")
     new = section(rows, source)
     if args.check:
         print("README.md is up to date" if new == found[0] else "README.md is stale")

@@ -1,4 +1,4 @@
-"""The last run of a folder of benchmark rows, short: `python benchmarks/gpu/summary.py FOLDER`.
+"""The last run of a folder of benchmark rows, short: `python .../summary.py FOLDER cuda|cpu`.
 
 One line for each shape and pass; for each dtype the time of fastlstm's default backend and of
 nn.LSTM in ms, their ratio, and what share of a large GEMM's FLOP/s fastlstm reaches.
@@ -63,10 +63,11 @@ def table(rows: Iterable[Row]) -> list[str]:
 
 
 def main() -> int:
-    folder = Path(sys.argv[1])
-    rows = [row for row in last_run(rows_in(folder)) if row.metric == "time"]
+    folder, device = Path(sys.argv[1]), sys.argv[2]
+    there = [row for row in rows_in(folder) if bool(row.cudnn) == (device == "cuda")]
+    rows = [row for row in last_run(there) if row.metric == "time"]
     if not rows:
-        print(f"no benchmark rows in {folder}")
+        print(f"no benchmark rows of {device} in {folder}")
         return 1
     print("\n".join(table(rows)))
     return 0

@@ -63,6 +63,10 @@ class Case:
         one = Case(self.I, self.H, self.layers, 1, 1, self.bidirectional)
         return one.flops(FORWARD) // 2 * int(DTYPES[self.dtype].itemsize)
 
+    def recurrent_bytes(self) -> int:
+        """Bytes of weight_hh of one layer and direction: what a step of it must read."""
+        return 4 * self.H * self.H * DTYPES[self.dtype].itemsize
+
     def make_lstm(self, device: str) -> nn.LSTM:
         """The nn.LSTM, with the same weights on every call."""
         with torch.random.fork_rng(devices=[]):

@@ -73,6 +73,9 @@ def expected_results(case: Case, device: str) -> tuple[Results, dict[str, float]
         expected = results(peer.float(), case, wide, parameter_gradients)
     dtype = DTYPES[case.dtype]
     eps = TF32_EPS if uses_tf32(device, dtype) else torch.finfo(dtype).eps
+    for name, right in expected.items():
+        if not (right.isfinite().all() and own[name].isfinite().all()):
+            raise RuntimeError(f"{case}: nn.LSTM itself gives a {name} that is not finite")
     errors = {name: relative_error(own[name], right.double()) for name, right in expected.items()}
     return expected, {name: max(math.sqrt(eps), SLACK * e) for name, e in errors.items()}
 
@@ -92,6 +95,9 @@ def refusal(
     missing = [name for name in names if name not in got]
     if missing:
         return f"it has no {missing[0]}"
+    for name in names:
+        if got[name].dtype != DTYPES[case.dtype] or got[name].device.type != device:
+            return f"{name} is {got[name].dtype} on {got[name].device}"
     errors = {name: relative_error(got[name], right[name].double()) for name in names}
     worst = max(names, key=lambda name: errors[name] / allowed[name])
     if errors[worst] <= allowed[worst]:

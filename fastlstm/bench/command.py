@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,52 +41,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what is asked for; 1 if the results of a provider were wrong."""
-    table, plots = _optional("table"), _optional("plots")
+    args.dtype = list(dict.fromkeys(args.dtype or ["float32"]))
+    args.shapes = list(dict.fromkeys(args.shapes))
     _check(args)
     console = make_console()
-    lines = _Lines(console.print)
-    where = conditions(args.device)
+    lines = _Lines(console)
+    lines.say("measuring the machine's limits")
+    limits = measure_limits(args.device, args.dtype)
+    where = conditions(args.device)  # now that the clock is that of a machine at work
     path = args.output / f"{slug(where['device'])}-{where['date']}.csv"
-    console.print(describe(where), markup=False)
-    rows = []
-    for new in measure(args, where, lines.say):
+    lines.say(describe(where))
+    rows = limit_rows(limits, where)
+    write_rows(path, rows)
+    bench = Bench(args.device, QUICK if args.quick else FULL, limits, where, lines.say)
+    for new in measure(args, bench):
         write_rows(path, new)
         rows += new
-    console.print()
-    table.print_tables(console, rows)
-    stem = path.with_name(f"{path.stem}-{where['threads']}threads")
-    for written in (path, *plots.draw(rows, stem)):
-        console.print(str(written), markup=False)
+    table, plots = _optional("table", lines.say), _optional("plots", lines.say)
+    if table and console:
+        console.print()
+        table.print_tables(console, rows)
+    # the time of day keeps the pictures of a day's runs apart
+    stem = path.with_name(f"{path.stem}T{where['run'][11:16].replace(':', '')}")
+    for written in (path, *(plots.draw(rows, stem) if plots else [])):
+        lines.say(str(written))
     return 1 if lines.refused else 0
 
 
 def make_console() -> Any:
-    """A console that never breaks a table's line where nobody looks at a terminal."""
+    """A console that never breaks a table's line where nobody looks at a terminal; or None."""
+    if find_spec("rich") is None:
+        return None
     console = import_module("rich.console").Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
 
 
-def measure(
-    args: argparse.Namespace, where: dict[str, Any], say: Callable[[str], None]
-) -> Iterator[list[Row]]:
-    """The rows of a run as they come: of the machine's limits, of each case, of the trainer."""
-    dtypes = args.dtype or ["float32"]
-    limits = measure_limits(args.device, dtypes)
-    yield limit_rows(limits, args.device, where)
-    bench = Bench(args.device, QUICK if args.quick else FULL, limits, where, say)
+def measure(args: argparse.Namespace, bench: Bench) -> Iterator[list[Row]]:
+    """The rows of a run as they come: of each case, of the trainer."""
     measures = (INFERENCE, TRAINING) if args.quick else PASSES
-    cases = list(choose_cases(args.quick, args.shapes, dtypes))
+    cases = list(choose_cases(args.quick, args.shapes, args.dtype))
     for number, case in enumerate(cases, 1):
         providers, absent = choose_providers(args.device, case.dtype, args.against)
         for line in absent:
-            say(line)
+            bench.say(line)
         rows = measure_case(bench, case, providers, measures)
-        say(f"{number}/{len(cases)} {case}: {_short(rows)}")
+        bench.say(f"{number}/{len(cases)} {case}: {_short(rows)}")
         yield rows
-    if not args.shapes and "float32" in dtypes:
-        training = _optional("training")
+    training = _optional("training", bench.say)
+    if training and not args.shapes and "float32" in args.dtype:
         for trainer in training.QUICK if args.quick else training.FULL:
             yield training.measure_trainer(bench, trainer)
 
@@ -99,7 +104,7 @@ def _check(args: argparse.Namespace) -> None:
             raise ValueError(f"--threads must be at least 1, got {args.threads}")
         torch.set_num_threads(args.threads)
     list(choose_cases(args.quick, args.shapes, ["float32"]))
-    for dtype in args.dtype or ["float32"]:
+    for dtype in args.dtype:
         choose_providers(args.device, dtype, args.against)
     args.output.mkdir(parents=True, exist_ok=True)
 
@@ -107,15 +112,19 @@ def _check(args: argparse.Namespace) -> None:
 class _Lines:
     """Prints each line once, and knows whether one said that a provider was refused."""
 
-    def __init__(self, print_line: Callable[..., None]) -> None:
-        self._print, self._said = print_line, set[str]()
+    def __init__(self, console: Any) -> None:
+        self._console, self._said = console, set[str]()
         self.refused = False
 
     def say(self, line: str) -> None:
         self.refused |= "REFUSED" in line
-        if line not in self._said:
-            self._said.add(line)
-            self._print(line, markup=False)
+        if line in self._said:
+            return
+        self._said.add(line)
+        if self._console:
+            self._console.print(line, markup=False)
+        else:
+            print(line, flush=True)
 
 
 def _short(rows: Sequence[Row]) -> str:
@@ -124,12 +133,13 @@ def _short(rows: Sequence[Row]) -> str:
     return "  ".join(f"{row.measure} {row.ratio:.2f}x" for row in ours)
 
 
-def _optional(name: str) -> Any:
-    """A module of this package that needs what fastlstm[bench] adds."""
+def _optional(name: str, say: Callable[[str], None]) -> Any:
+    """A module of this package, or None and a line if it needs what is not installed."""
     try:
         return import_module(f"fastlstm.bench.{name}")
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in EXTRA:
             raise
-        raise RuntimeError(f"bench needs {missing}: pip install 'fastlstm[bench]'") from error
+        say(f"no {name}: {missing} is not installed; pip install 'fastlstm[bench]' brings it")
+        return None

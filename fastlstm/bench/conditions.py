@@ -15,6 +15,7 @@ import torch
 
 import fastlstm
 from fastlstm import backends
+from fastlstm.verify import uses_tf32
 
 
 def conditions(device: str) -> dict[str, Any]:
@@ -24,6 +25,9 @@ def conditions(device: str) -> dict[str, Any]:
     cudnn = torch.backends.cudnn.version() if device == "cuda" else None  # type: ignore[no-untyped-call]
     return {
         "device": torch.cuda.get_device_name() if device == "cuda" else cpu_model(),
+        "cpu": cpu_model(),
+        "load": os.getloadavg()[0],
+        "tf32": uses_tf32(device, torch.float32),
         "threads": torch.get_num_threads(),
         "cpu_isa": "none" if isinstance(cpu, ImportError) else cpu.isa(),
         "clock_mhz": gpu_clock() if device == "cuda" else cpu_clock(),
@@ -62,8 +66,9 @@ def cpu_clock() -> float | None:
 
 def gpu_clock() -> float | None:
     """The GPU's clock in MHz just now, if nvidia-smi tells."""
+    properties = torch.cuda.get_device_properties(torch.cuda.current_device())
     query = ["nvidia-smi", "--query-gpu=clocks.sm", "--format=csv,noheader,nounits"]
-    text = _output(query).partition("\n")[0]
+    text = _output([*query, f"--id=GPU-{properties.uuid}"]).partition("\n")[0]
     return float(text) if text.strip().isdecimal() else None
 
 

@@ -17,8 +17,8 @@ from fastlstm.bench.check import expected_results, refusal
 from fastlstm.bench.limits import Limits
 from fastlstm.bench.memory import peak_bytes, saved_bytes
 from fastlstm.bench.providers import Provider, rows_of
-from fastlstm.bench.row import Row
-from fastlstm.bench.timing import Call, Effort, interleave, spread
+from fastlstm.bench.row import BASELINE, Row
+from fastlstm.bench.timing import Call, Effort, interleave, spread, synchronize
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,8 @@ def measure_case(
 ) -> list[Row]:
     """The rows of a case; nn.LSTM, the first provider, is what ratios are to."""
     candidates = list(_check(bench, case, providers))
+    if not candidates or candidates[0].provider.name != BASELINE:
+        raise RuntimeError(f"{case}: nn.LSTM does not agree with itself: no ratio means anything")
     rows = []
     for measure in [DECODE] if case.decodes else measures:
         able = [c for c in candidates if c.provider.runs(measure)]
@@ -62,8 +64,16 @@ def _check(bench: Bench, case: Case, providers: Sequence[Provider]) -> Iterator[
         if reason is not None:
             bench.say(f"{provider.name}: {case} not measured, {reason}")
             continue
-        module = provider.make(case.make_lstm(bench.device))
-        wrong = refusal(provider, module, case, bench.device, expected)
+        try:
+            module = provider.make(case.make_lstm(bench.device))
+            wrong = refusal(provider, module, case, bench.device, expected)
+        except Exception as error:  # another's package may fail in any way
+            if provider.name == BASELINE:
+                raise
+            wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            if not provider.name.startswith("fastlstm"):
+                bench.say(f"{provider.name}: {case} not measured, {wrong}")
+                continue
         if wrong is None:
             yield Candidate(provider, module)
         else:
@@ -79,6 +89,7 @@ def make_call(module: nn.Module, case: Case, measure: str, device: str) -> Call:
         def step() -> None:
             nonlocal state
             state = module(x, state)[1]
+            synchronize(device)  # latency: who decodes needs this step's output for the next
 
         return step
     if measure != TRAINING:

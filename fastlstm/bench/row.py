@@ -25,8 +25,8 @@ class Row:
     ratio: how many times better than nn.LSTM, the median over the rounds; above 1 is better.
         ratio_p20, ratio_p80: its spread. None where nn.LSTM was not measured.
     gemm_share: FLOP/s of the work over those of a large GEMM of the same dtype.
-    floor: what no kernel on this machine can be faster than, in `unit`: an empty call, and the
-        products at the GEMM's rate or the weights of each step at the measured bandwidth.
+    floor: a bound from the measured limits, in `unit`: an empty call, and the longer of the
+        products at the GEMM's rate and the reading of large recurrent weights at each step.
     """
 
     provider: str
@@ -52,6 +52,9 @@ class Row:
     gemm_share: float | None = None
     floor: float | None = None
     device: str
+    cpu: str
+    load: float | None  # the system's load average when the run began
+    tf32: bool  # whether nn.LSTM multiplies float32 with 10 bits there
     threads: int
     cpu_isa: str
     clock_mhz: float | None

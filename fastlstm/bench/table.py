@@ -48,7 +48,7 @@ def by_shape(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 def time_table(rows: Sequence[Row]) -> Table:
     """How many times faster than nn.LSTM every provider is, and how near the limits ours."""
     unit = rows[0].unit
-    title = f"{rows[0].measure}: how many times as fast as nn.LSTM; the fastest in green"
+    title = f"{rows[0].measure}: how many times as fast as nn.LSTM (~: no difference shown)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # the one that fastlstm.LSTM takes stands first
     names = dict.fromkeys(row.provider for row in sorted(rows, key=lambda row: not row.auto))
@@ -93,6 +93,11 @@ def geometric_mean(ratios: Iterable[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, ratios)))
 
 
+def inconclusive(row: Row) -> bool:
+    """Whether the spread of a ratio holds 1."""
+    return None not in (row.ratio_p20, row.ratio_p80) and row.ratio_p20 <= 1 <= row.ratio_p80  # type: ignore[operator]
+
+
 def _summary(rows: Sequence[Row]) -> str:
     """The geometric mean, the worst and the best of the default backend's ratios."""
     ratios = [row.ratio for row in rows if row.auto and row.ratio]
@@ -114,7 +119,7 @@ def _time(row: Row | None, best: Row) -> str:
 def _ratio(row: Row | None, best: Row) -> str:
     if row is None or row.ratio is None:
         return "-"
-    text = f"{row.ratio:.2f}x"
+    text = ("~" if inconclusive(row) else "") + f"{row.ratio:.2f}x"
     if row is best:
         return f"[{WINNER}]{text}[/]"
     if not row.auto:

@@ -94,6 +94,22 @@ def test_a_refused_provider_is_said_and_gives_exit_code_1(tmp_path, capsys, monk
     assert not any(row.auto for row in read_rows(path))
 
 
+def test_without_the_extras_there_are_still_rows(tmp_path, capsys, monkeypatch):
+    def missing(name):
+        package = {"table": "rich", "plots": "matplotlib", "training": "numpy"}
+        raise ModuleNotFoundError(name=package[name.rpartition(".")[2]])
+
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    monkeypatch.setattr(command, "import_module", missing)
+    shape = ("--shapes", "5,5,1,2,4", "--against", "nn.LSTM", "--quick")
+    code, out = run("--output", tmp_path, *shape, capsys=capsys)
+    assert code == 0, out.err
+    (path,) = tmp_path.iterdir()
+    assert any(row.auto for row in read_rows(path))
+    for name in ("rich", "matplotlib", "numpy"):
+        assert f"{name} is not installed" in out.out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -114,9 +130,24 @@ def test_wrong_options_are_one_line_before_anything_is_measured(tmp_path, capsys
 
 
 def bench(said, **fields):
-    where = {"device": "a", "threads": 1, "cpu_isa": "", "clock_mhz": None, "torch": ""}
+    where = {
+        "device": "a",
+        "cpu": "a",
+        "load": 0.0,
+        "tf32": False,
+        "threads": 1,
+        "cpu_isa": "",
+        "clock_mhz": None,
+        "torch": "",
+    }
     where |= dict.fromkeys(("triton", "cudnn", "onednn", "fastlstm", "commit", "date", "run"), "")
-    return Bench("cpu", Effort(2, 0.0, 0.0), Limits({"float32": 1e9}, {}, 0.0), where, said.append)
+    return Bench(
+        "cpu",
+        Effort(2, 0.0, 0.0),
+        Limits({"float32": 1e9}, {}, 0.0, {}, 1 << 20),
+        where,
+        said.append,
+    )
 
 
 def test_the_trainer_is_measured_on_both_sides():

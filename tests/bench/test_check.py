@@ -112,13 +112,80 @@ def test_anything_else_that_is_wrong_is_refused(wrong, words):
 
 def test_a_refused_provider_is_not_timed():
     said = []
-    limits = Limits({"float32": 1e9}, {}, 0.0)
-    bench = Bench("cpu", Effort(2, 0.0, 0.0), limits, WHERE, said.append)
+    bench = Bench("cpu", Effort(2, 0.0, 0.0), LIMITS, WHERE, said.append)
     rows = measure_case(bench, CASE, [baseline(), altered(reorder)], [TRAINING])
     assert {row.provider for row in rows} == {"nn.LSTM"}
     assert len(said) == 1
     assert "altered" in said[0]
     assert "REFUSED" in said[0]
+
+
+class Raises(nn.Module):
+    """A package that is installed and does not work."""
+
+    def forward(self, x, hx=None):
+        raise TypeError("no such kernel\nfor this shape")
+
+
+def test_another_package_that_raises_is_a_line_and_ours_is_refused():
+    said = []
+    bench = Bench("cpu", Effort(2, 0.0, 0.0), LIMITS, WHERE, said.append)
+    broken = Provider("theirs", lambda lstm: Raises(), lambda case, device: None)
+    ours = replace(broken, name="fastlstm cpu")
+    rows = measure_case(bench, CASE, [baseline(), broken, ours], [TRAINING])
+    assert {row.provider for row in rows} == {"nn.LSTM"}
+    assert said == [
+        f"theirs: {CASE} not measured, TypeError: no such kernel for this shape",
+        f"fastlstm cpu: {CASE} REFUSED, TypeError: no such kernel for this shape",
+    ]
+
+
+def test_results_in_another_dtype_are_refused():
+    def make(lstm):
+        return OtherDtype(lstm)
+
+    case = Case(6, 8, 1, 3, 5, dtype="bfloat16")
+    provider = replace(baseline(), name="other", make=make, trains=False)
+    assert "torch.float32" in verdict(provider, case)
+
+
+class OtherDtype(nn.Module):
+    """Computes in float32, and leaves it at that."""
+
+    def __init__(self, lstm):
+        super().__init__()
+        self.lstm = copy.deepcopy(lstm).float()
+
+    def forward(self, x, hx=None):
+        return self.lstm(x.float(), hx)
+
+
+def test_no_ratio_to_an_nn_lstm_that_is_not_finite(monkeypatch):
+    honest = Case.make_lstm
+
+    def broken(self, device):
+        lstm = honest(self, device)
+        break_weight_of(lstm)
+        return lstm
+
+    monkeypatch.setattr(Case, "make_lstm", broken)
+    with pytest.raises(RuntimeError, match="not finite"):
+        expected_results(CASE, "cpu")
+
+
+def break_weight_of(lstm):
+    with torch.no_grad():
+        break_weight(lstm)
+
+
+def test_nn_lstm_is_measured_with_its_weights_in_one_piece(monkeypatch):
+    """As cuDNN wants them; a copy made by deepcopy alone has them apart."""
+    flattened = []
+    monkeypatch.setattr(nn.LSTM, "flatten_parameters", lambda self: flattened.append(self))
+    lstm = CASE.make_lstm("cpu")
+    flattened.clear()
+    copied = baseline().make(lstm)
+    assert flattened == [copied]
 
 
 def test_what_only_infers_is_judged_by_what_it_infers():
@@ -127,8 +194,10 @@ def test_what_only_infers_is_judged_by_what_it_infers():
     assert verdict(replace(altered(reorder), trains=False)) is not None
 
 
+LIMITS = Limits({"float32": 1e9}, {}, 0.0, {}, 1 << 20)
 WHERE = {
-    "device": "a machine", "threads": 2, "cpu_isa": "avx2", "clock_mhz": None, "torch": "2",
+    "device": "a machine", "cpu": "it", "load": 0.0, "tf32": False,
+    "threads": 2, "cpu_isa": "avx2", "clock_mhz": None, "torch": "2",
     "triton": "", "cudnn": "", "onednn": "3", "fastlstm": "0", "commit": "abc",
     "date": "2026-01-02", "run": "2026-01-02T03:04:05+00:00",
 }  # fmt: skip

@@ -21,6 +21,7 @@ from fastlstm.verify_cases import DTYPES
 ROW = Row(
     provider="fastlstm cpu", measure="inference", I=3, H=4, layers=1, B=2, T=5, metric="time",
     unit="ms", p20=1.0, p50=1.25, p80=2.0, rounds=7, ratio=1.5, auto=True, device="a, machine",
+    cpu="b", load=0.5, tf32=False,
     threads=2, cpu_isa="avx2", clock_mhz=None, torch="2", triton="", cudnn="", onednn="3.1",
     fastlstm="0", commit="abc", date="2026-01-02", run="2026-01-02T03:04:05+00:00",
 )  # fmt: skip
@@ -59,13 +60,19 @@ def test_ragged_work_counts_only_the_rows_that_are_there():
 
 def test_the_floor_is_the_longest_of_what_cannot_be_avoided():
     mib = (512, 512)
-    limits = Limits({"float32": 1e9}, {mib: 1e9, (8192, 8192): 1e6}, call=0.5)
+    gemv = {mib: 1e9, (8192, 8192): 1e6}
+    limits = Limits({"float32": 1e10}, gemv, call=0.5, gemm_size={}, streamed=1 << 20)
     small, large = Case(8, 8, 1, 1, 10), Case(512, 512, 1, 1, 10)
-    assert limits.floor(small, INFERENCE) == pytest.approx(0.5 + small.flops(INFERENCE) / 1e9)
-    # 8 MiB of weights at each step, from where 1 MiB lies: slower memory is not held against them
-    assert limits.floor(large, INFERENCE) == pytest.approx(0.5 + 10 * large.weight_bytes() / 1e9)
-    assert limits.floor(large, TRAINING) == pytest.approx(0.5 + 20 * large.weight_bytes() / 1e9)
-    assert limits.share(small, INFERENCE, 1.0) == small.flops(INFERENCE) / 1e9
+    assert limits.floor(small, INFERENCE) == pytest.approx(0.5 + small.flops(INFERENCE) / 1e10)
+    # 4 MiB of recurrent weights at each step, from where 1 MiB lies: slower memory does not count
+    reading = 10 * large.recurrent_bytes() / 1e9
+    assert large.recurrent_bytes() == 4 << 20
+    assert limits.floor(large, INFERENCE) == pytest.approx(0.5 + reading)
+    assert limits.floor(large, TRAINING) == pytest.approx(0.5 + 2 * reading)
+    on_chip = Limits({"float32": 1e10}, gemv, call=0.5, gemm_size={}, streamed=64 << 20)
+    products = large.flops(INFERENCE) / 1e10
+    assert on_chip.floor(large, INFERENCE) == pytest.approx(0.5 + products)
+    assert limits.share(small, INFERENCE, 1.0) == small.flops(INFERENCE) / 1e10
 
 
 def test_measured_limits_are_plausible():

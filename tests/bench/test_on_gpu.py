@@ -169,7 +169,9 @@ def test_the_table_is_of_the_last_run(monkeypatch, capsys, tmp_path):
         ours = make_row(case, "fastlstm cpu", "decode", unit="us", p50=50.0, ratio=2.5, run=run)
         peer = make_row(case, "nn.LSTM", "decode", unit="us", p50=125.0, ratio=1.0, run=run)
         write_rows(tmp_path / f"{name}.csv", [ours, peer])
-    monkeypatch.setattr(sys, "argv", ["summary.py", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", ["summary.py", str(tmp_path), "cuda"])
+    assert summary.main() == 1  # these are of a CPU
+    monkeypatch.setattr(sys, "argv", ["summary.py", str(tmp_path), "cpu"])
     assert summary.main() == 0
     *_, line = capsys.readouterr().out.splitlines()
     assert line.split() == ["I16", "H16", "L1", "B1", "T1", "decode", "0.05", "0.125", "2.50x", "-"]

@@ -8,7 +8,7 @@ import pytest
 from made_up_rows import make_row, make_rows
 
 from fastlstm.bench.case import DECODE, INFERENCE, Case
-from fastlstm.bench.row import write_rows
+from fastlstm.bench.row import read_rows, write_rows
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,15 +67,31 @@ def test_it_is_written_between_the_comments_and_checked(readme, monkeypatch, tmp
     monkeypatch.setattr(readme, "ROOT", tmp_path)
     monkeypatch.setattr(readme, "README", page)
     write_rows(source, made_up_run())
-    page.write_text("before\n<!-- benchmark: none none -->\nold\n<!-- benchmark: end -->\nafter\n")
+    page.write_text(
+        "before\n<!-- benchmark: none none -->\nout of date\n<!-- benchmark: end -->\nafter\n"
+    )
     monkeypatch.setattr(sys, "argv", ["readme.py", str(source)])
     assert readme.main() == 0
     text = page.read_text()
     assert text.startswith("before\n<!-- benchmark: rows.csv 2026-07-31T12:00:00+00:00 -->\n")
     assert text.endswith("<!-- benchmark: end -->\nafter\n")
-    assert "old" not in text
+    assert "out of date" not in text
     monkeypatch.setattr(sys, "argv", ["readme.py", "--check"])
     assert readme.main() == 0
     page.write_text(text.replace("3.00x", "4.00x"))
     assert readme.main() == 1
     assert "stale" in capsys.readouterr().out
+
+
+def test_no_committed_time_lies_below_its_floor():
+    rows = [row for path in (ROOT / "benchmarks/results").glob("*.csv") for row in rows_of(path)]
+    assert rows
+    below = [row for row in rows if row.floor and row.p50 < row.floor]
+    assert below == []
+
+
+def rows_of(path):
+    try:
+        return read_rows(path)
+    except ValueError:  # another kind of table
+        return []
