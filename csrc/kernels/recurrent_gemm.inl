@@ -76,33 +76,3 @@ constexpr int kColumns = 4;
 inline int64_t packed_size(int64_t hidden, int64_t depth) {
   return kGates * depth * vectors(hidden) * kLanes;
 }
-
-// weight [4H, depth], units first .. first + kLanes -> out [depth][4][kLanes], zeros behind H.
-inline void pack_gates(const float* weight, int64_t hidden, int64_t depth, int64_t first,
-                       float* out) {
-  const int64_t units = hidden - first < kLanes ? hidden - first : kLanes;
-  for (int64_t k = 0; k < depth; k += kLanes) {  // a cache line of each row at a time
-    const int64_t end = k + kLanes < depth ? k + kLanes : depth;
-    for (int64_t gate = 0; gate < kGates; ++gate) {
-      for (int64_t lane = 0; lane < kLanes; ++lane) {
-        const float* row = weight + (gate * hidden + first + lane) * depth;
-        float* column = out + gate * kLanes + lane;
-        for (int64_t j = k; j < end; ++j) {
-          column[j * kGates * kLanes] = lane < units ? row[j] : 0.0f;
-        }
-      }
-    }
-  }
-}
-
-// Columns first .. of weight_hh [4H, H] -> out [4H][columns][kLanes], zeros behind H.
-inline void pack_columns(const float* weight_hh, int64_t hidden, int64_t first, int64_t columns,
-                         float* out) {
-  const Lanes tail = first_lanes(hidden - first - (columns - 1) * kLanes);
-  for (int64_t k = 0; k < kGates * hidden; ++k) {
-    const float* row = weight_hh + k * hidden + first;
-    for (int64_t c = 0; c + 1 < columns; ++c, out += kLanes) store(out, load(row + c * kLanes));
-    store(out, load(row + (columns - 1) * kLanes, tail));
-    out += kLanes;
-  }
-}

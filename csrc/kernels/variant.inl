@@ -14,6 +14,7 @@ namespace {
 #include "vec.inl"
 #include "cell.inl"
 #include "recurrent_gemm.inl"
+#include "packing.inl"
 
 #include "step.inl"
 #include "forward.inl"
