@@ -16,11 +16,12 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import geometric_mean
 
 from fastlstm.bench.case import DECODE, INFERENCE, TRAINING
 from fastlstm.bench.conditions import describe
 from fastlstm.bench.row import BASELINE, Row, last_run, read_rows
-from fastlstm.bench.table import geometric_mean, inconclusive, shape_of
+from fastlstm.bench.table import inconclusive, shape_of
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

@@ -135,10 +135,9 @@ def _measure_memory(bench: Bench, case: Case, able: list[Candidate]) -> list[Row
         step()
         module = candidate.module
         saved = float(saved_bytes(module, lambda m=module, x=x: m(x), rows_of(x)))  # type: ignore[misc]
-        module.zero_grad()  # so that every step makes its gradients anew
         peaks = []
         for _ in range(bench.effort.memory_rounds):
-            module.zero_grad()
+            module.zero_grad()  # so that every step makes its gradients anew
             peaks.append(peak_bytes(step, bench.device))
         measured = {"saved for backward": [saved]}
         if None not in peaks:

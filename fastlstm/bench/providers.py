@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import backends
 from fastlstm.bench import peers
-from fastlstm.bench.case import INFERENCE, Case
+from fastlstm.bench.case import DECODE, INFERENCE, Case
 from fastlstm.bench.row import BASELINE
 from fastlstm.verify import make_ours
 from fastlstm.verify_cases import DTYPES
@@ -44,7 +44,7 @@ class Provider:
 
     def runs(self, measure: str) -> bool:
         """Whether it has the pass: without gradients only those that take none."""
-        return self.trains or measure in (INFERENCE, "decode")
+        return self.trains or measure in (INFERENCE, DECODE)
 
 
 class CellLoop(nn.Module):

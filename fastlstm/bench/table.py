@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterable, Sequence
+from statistics import geometric_mean
 
 from rich.console import Console
 from rich.table import Table
@@ -86,11 +85,6 @@ def _add_columns(table: Table, heads: Sequence[str]) -> None:
     table.add_column("I, H, L, B, T", no_wrap=True)
     for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-
-
-def geometric_mean(ratios: Iterable[float]) -> float:
-    """exp of the mean logarithm."""
-    return math.exp(statistics.fmean(map(math.log, ratios)))
 
 
 def inconclusive(row: Row) -> bool:

@@ -121,7 +121,7 @@ def test_without_the_extras_there_are_still_rows(tmp_path, capsys, monkeypatch):
 )
 def test_wrong_options_are_one_line_before_anything_is_measured(tmp_path, capsys, options, words):
     if options == ["--device", "cuda"] and torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("the error of a machine without a GPU; this one has one")
     code, out = run("--output", tmp_path / "new", *options, capsys=capsys)
     assert code == 2
     assert words in out.err
