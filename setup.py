@@ -7,10 +7,17 @@ from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
 from setuptools import setup
 
 X86 = platform.machine() in ("x86_64", "AMD64")
+# GCC 12 warns of its own AVX-512 header (bug 105593).
+AVX512 = [
+    "-march=x86-64-v4",
+    "-mprefer-vector-width=512",
+    "-Wno-uninitialized",
+    "-Wno-maybe-uninitialized",
+]
 ISA_FLAGS = {
     "avx2": ["-march=x86-64-v3"],
-    # GCC 12 warns of its own AVX-512 header (bug 105593).
-    "avx512": ["-march=x86-64-v4", "-mprefer-vector-width=512", "-Wno-uninitialized"],
+    "avx512": AVX512,
+    "avx512bf16": [*AVX512, "-mavx512bf16"],
 }
 
 

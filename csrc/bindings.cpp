@@ -3,11 +3,11 @@
 #include <pybind11/stl.h>
 
 #include <array>
-#include <memory>
-#include <new>
+#include <string>
 #include <vector>
 
 #include "lstm.h"
+#include "workspace.h"
 
 namespace py = pybind11;
 using namespace fastlstm;
@@ -15,81 +15,88 @@ using namespace fastlstm;
 namespace {
 
 using Address = std::uintptr_t;
-using Addresses = std::array<Address, kMaxDirections>;  // unused directions are 0
+// Of each direction ih, hh, bias_ih, bias_hh, hr; what is not there is 0.
+using Addresses = std::array<std::array<Address, 5>, kMaxDirections>;
 
-template <class T>
-T* pointer(Address address) {
-  return reinterpret_cast<T*>(address);
+void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+
+template <class Pointer>
+void set(Weights<Pointer> (&weights)[kMaxDirections], const Addresses& addresses) {
+  for (int d = 0; d < kMaxDirections; ++d) {
+    const auto& a = addresses[d];
+    weights[d] = {pointer(a[0]), pointer(a[1]), pointer(a[2]), pointer(a[3]), pointer(a[4])};
+  }
 }
 
-constexpr std::align_val_t kAlignment{64};
-
-struct AlignedDelete {
-  void operator()(float* p) const { ::operator delete[](p, kAlignment); }
-};
-
-std::unique_ptr<float[], AlignedDelete> allocate(std::size_t floats) {
-  return std::unique_ptr<float[], AlignedDelete>(
-      static_cast<float*>(::operator new[](floats * sizeof(float), kAlignment)));
-}
-
-// Where the rows of each step begin: given, or for address 0 those of a padded batch.
-class Offsets {
+// A layer's sizes as Python gives them, and where the rows of each step begin: given, or for
+// address 0 those of a padded batch.
+class Sizes {
  public:
-  Offsets(Address given, std::int64_t steps, std::int64_t batch) : given_(given) {
-    if (given) return;
-    padded_.reserve(steps + 1);
-    for (std::int64_t t = 0; t <= steps; ++t) padded_.push_back(t * batch);
+  // steps, batch, input, hidden, projection, directions, address of offsets, threads
+  using Numbers = std::array<std::int64_t, 8>;
+
+  explicit Sizes(const Numbers& n) {
+    if (!n[6]) {
+      padded_.reserve(n[0] + 1);
+      for (std::int64_t t = 0; t <= n[0]; ++t) padded_.push_back(t * n[1]);
+    }
+    const auto* given = static_cast<const std::int64_t*>(pointer(n[6]));
+    shape = {
+        n[0], n[1], n[2], n[3], n[4], n[5], given ? given : padded_.data(), static_cast<int>(n[7])};
   }
-  const std::int64_t* data() const {
-    return given_ ? pointer<const std::int64_t>(given_) : padded_.data();
-  }
+
+  Shape shape;
 
  private:
-  Address given_;
   std::vector<std::int64_t> padded_;
 };
 
-void forward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
-             Address offsets, int threads, std::int64_t input, Address x, Addresses weight_ih,
-             Addresses weight_hh, Addresses bias, Address h_0, Address c_0, Address gates,
-             Address y, Address c, Address h_n, Address c_n) {
+Type type_of(bool bfloat16) { return bfloat16 ? Type::kBFloat16 : Type::kFloat32; }
+
+template <std::size_t N>
+using AddressesOf = std::array<Address, N>;
+
+void forward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& weights,
+             const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<2>& kept) {
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
-  const Offsets rows(offsets, steps, batch);
-  const ForwardArgs args{{steps, batch, hidden, directions, rows.data(), threads},
-                         input,
-                         pointer<const float>(x),
-                         {pointer<const float>(weight_ih[0]), pointer<const float>(weight_ih[1])},
-                         {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
-                         {pointer<const float>(bias[0]), pointer<const float>(bias[1])},
-                         pointer<const float>(h_0),
-                         pointer<const float>(c_0),
-                         pointer<float>(gates),
-                         pointer<float>(y),
-                         pointer<float>(c),
-                         pointer<float>(h_n),
-                         pointer<float>(c_n)};
-  kernels.forward(args, allocate(kernels.forward_workspace(args)).get());
+  const Sizes sizes(numbers);
+  ForwardArgs args{sizes.shape, type_of(bfloat16)};
+  set(args.weights, weights);
+  args.x = pointer(in[0]);
+  args.h_0 = pointer(in[1]);
+  args.c_0 = pointer(in[2]);
+  args.y = pointer(out[0]);
+  args.h_n = pointer(out[1]);
+  args.c_n = pointer(out[2]);
+  args.gates = pointer(kept[0]);
+  args.c = static_cast<float*>(pointer(kept[1]));
+  kernels.forward(args, Workspace(kernels.forward_workspace(args)).data());
 }
 
-void backward(std::int64_t steps, std::int64_t batch, std::int64_t hidden, std::int64_t directions,
-              Address offsets, int threads, Addresses weight_hh, Address c_0, Address gates,
-              Address c, Address dy, Address dh_n, Address dgates, Address dh_0, Address dc_0) {
+void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& weights,
+              const AddressesOf<6>& in, const AddressesOf<3>& arriving, const AddressesOf<3>& out,
+              const Addresses& dweights) {
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
-  const Offsets rows(offsets, steps, batch);
-  const BackwardArgs args{{steps, batch, hidden, directions, rows.data(), threads},
-                          {pointer<const float>(weight_hh[0]), pointer<const float>(weight_hh[1])},
-                          pointer<const float>(c_0),
-                          pointer<const float>(gates),
-                          pointer<const float>(c),
-                          pointer<const float>(dy),
-                          pointer<const float>(dh_n),
-                          pointer<float>(dgates),
-                          pointer<float>(dh_0),
-                          pointer<float>(dc_0)};
-  kernels.backward(args, allocate(kernels.backward_workspace(args)).get());
+  const Sizes sizes(numbers);
+  BackwardArgs args{sizes.shape, type_of(bfloat16)};
+  set(args.weights, weights);
+  args.x = pointer(in[0]);
+  args.h_0 = pointer(in[1]);
+  args.c_0 = pointer(in[2]);
+  args.y = pointer(in[3]);
+  args.gates = pointer(in[4]);
+  args.c = static_cast<const float*>(pointer(in[5]));
+  args.dy = pointer(arriving[0]);
+  args.dh_n = pointer(arriving[1]);
+  args.dc_n = pointer(arriving[2]);
+  args.dx = pointer(out[0]);
+  args.dh_0 = pointer(out[1]);
+  args.dc_0 = pointer(out[2]);
+  args.wants_dweights = dweights[0][0] != 0;
+  set(args.dweights, dweights);
+  kernels.backward(args, Workspace(kernels.backward_workspace(args)).data());
 }
 
 std::vector<std::string> isas() {
@@ -103,7 +110,7 @@ std::vector<std::string> isas() {
 }  // namespace
 
 PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
-  m.doc() = "The LSTM recurrence in C++. Tensors cross as addresses; see csrc/lstm.h for shapes.";
+  m.doc() = "LSTM layers in C++. Tensors cross as addresses; see csrc/lstm.h for shapes.";
   m.def("isas", &isas, "Names of the variants that this CPU runs, best last.");
   m.def("isa", [] { return active().name; }, "Name of the variant in use.");
   m.def("select_isa", &select_isa, py::arg("name"), "Uses the named variant from now on.");

@@ -8,14 +8,16 @@ namespace fastlstm {
 namespace {
 
 struct Variants {
-  const Kernels* list[4] = {&generic::kernels, nullptr, nullptr, nullptr};
+  const Kernels* list[5] = {&generic::kernels, nullptr, nullptr, nullptr, nullptr};
 
   Variants() {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     int count = 1;
     if (__builtin_cpu_supports("x86-64-v3")) list[count++] = &avx2::kernels;
-    if (__builtin_cpu_supports("x86-64-v4")) list[count++] = &avx512::kernels;
+    if (!__builtin_cpu_supports("x86-64-v4")) return;
+    list[count++] = &avx512::kernels;
+    if (__builtin_cpu_supports("avx512bf16")) list[count++] = &avx512bf16::kernels;
 #endif
   }
 };

@@ -1,9 +1,13 @@
-// The LSTM recurrence on the CPU: what goes in, what comes out, and the table of its variants.
+// One LSTM layer on the CPU: what goes in, what comes out, and the table of its variants.
 //
-// T steps, B batch, H hidden, D directions (1 or 2; direction 1 runs from right to left), N rows.
+// T steps, B batch, I input, H hidden, P projection (Sak et al. 2014), D directions (1 or 2;
+// direction 1 runs from right to left), N rows, O the size of h: P, or H without a projection.
 // Rows are time-major and packed: step t owns rows offsets[t] .. offsets[t+1], longest sequence
 // first, so that row b of every step belongs to sequence b; a padded batch has offsets[t] = t * B.
-// Gates stand in PyTorch's order i, f, g, o. All buffers are contiguous float32.
+// Gates stand in PyTorch's order i, f, g, o. All buffers are contiguous.
+//
+// What backward needs is kept in a form of its own: units are padded to H' = padded(H), and the
+// four gates of a vector of units stand beside each other, [H' / lanes][4][lanes].
 //
 // This header is included by files compiled for different instruction sets. It and they include no
 // standard C++ header: an inline function of one would be emitted as a weak symbol built for
@@ -16,11 +20,17 @@ namespace fastlstm {
 
 constexpr int64_t kGates = 4;
 constexpr int64_t kMaxDirections = 2;
+constexpr int64_t kPadding = 16;  // of units: the widest vector of any variant
+
+// The type of x, y, h, the weights and their gradients. Sums, c and the pointwise part are float.
+enum class Type { kFloat32, kBFloat16 };
 
 struct Shape {
   int64_t steps;           // T
   int64_t batch;           // B
+  int64_t input;           // I
   int64_t hidden;          // H
+  int64_t projection;      // P, or 0
   int64_t directions;      // D
   const int64_t* offsets;  // [T + 1]
   int threads;             // at most this many are used
@@ -28,45 +38,69 @@ struct Shape {
   __attribute__((always_inline)) int64_t rows(int64_t t) const {
     return offsets[t + 1] - offsets[t];
   }
+  __attribute__((always_inline)) int64_t output() const { return projection ? projection : hidden; }
+  __attribute__((always_inline)) int64_t padded() const {
+    return (hidden + kPadding - 1) / kPadding * kPadding;
+  }
+};
+
+// Of one direction. `Pointer` is `const void*` for weights, `void*` for their gradients.
+template <class Pointer>
+struct Weights {
+  Pointer ih;       // [4H, I]
+  Pointer hh;       // [4H, O]
+  Pointer bias_ih;  // [4H], or null: no biases
+  Pointer bias_hh;  // [4H]
+  Pointer hr;       // [P, H], or null: no projection
 };
 
 struct ForwardArgs {
   Shape shape;
-  int64_t input;                           // I
-  const float* x;                          // [N, I], or null: gates hold its part
-  const float* weight_ih[kMaxDirections];  // D x [4H, I], not read without x
-  const float* weight_hh[kMaxDirections];  // D x [4H, H], or null: gates hold its part (T = 1)
-  const float* bias[kMaxDirections];       // D x [4H], or null: none
-  const float* h_0;                        // [D, B, H]
-  const float* c_0;                        // [D, B, H]
-  float* gates;                            // [N, D, 4H] in: see x; out: activated, if c is kept
-  float* y;                                // [N, D, H] out
-  float* c;                                // [N, D, H] out, or null: not kept (inference)
-  float* h_n;                              // [D, B, H] out
-  float* c_n;                              // [D, B, H] out
+  Type type;
+  Weights<const void*> weights[kMaxDirections];
+  const void* x;    // [N, I]
+  const void* h_0;  // [D, B, O]
+  const void* c_0;  // [D, B, H]
+  void* y;          // [N, D, O] out
+  void* h_n;        // [D, B, O] out
+  void* c_n;        // [D, B, H] out
+  void* gates;      // [N, D, 4H'] out: activated; or null: not kept (inference)
+  float* c;         // [N, D, H'] out, or null with `gates`
+  // Of each direction, as `pack` leaves them; or null: packed anew.
+  const float* packed[kMaxDirections];
 };
 
 struct BackwardArgs {
   Shape shape;
-  const float* weight_hh[kMaxDirections];  // D x [4H, H]
-  const float* c_0;                        // [D, B, H]
-  const float* gates;                      // [N, D, 4H] activated
-  const float* c;                          // [N, D, H]
-  const float* dy;                         // [N, D, H], or null: zero
-  const float* dh_n;                       // [D, B, H], or null: zero
-  float* dgates;                           // [N, D, 4H] out: gradient of the pre-activations
-  float* dh_0;                             // [D, B, H] out
-  float* dc_0;                             // [D, B, H] in: dc_n; out: dc_0
+  Type type;
+  Weights<const void*> weights[kMaxDirections];
+  const void* x;      // [N, I]
+  const void* h_0;    // [D, B, O]
+  const void* c_0;    // [D, B, H]
+  const void* y;      // [N, D, O]
+  const void* gates;  // [N, D, 4H']
+  const float* c;     // [N, D, H']
+  const void* dy;     // [N, D, O], or null: zero
+  const void* dh_n;   // [D, B, O], or null: zero
+  const void* dc_n;   // [D, B, H], or null: zero
+  void* dx;           // [N, I] out, or null: not wanted
+  void* dh_0;         // [D, B, O] out
+  void* dc_0;         // [D, B, H] out
+  bool wants_dweights;
+  Weights<void*> dweights[kMaxDirections];  // out
 };
 
 // One variant, built for one instruction set.
 struct Kernels {
   const char* name;
-  // Floats of 64-byte aligned workspace.
+  // Bytes of 64-byte aligned workspace.
   size_t (*forward_workspace)(const ForwardArgs&);
   size_t (*backward_workspace)(const BackwardArgs&);
-  void (*forward)(const ForwardArgs&, float* workspace);
-  void (*backward)(const BackwardArgs&, float* workspace);
+  void (*forward)(const ForwardArgs&, void* workspace);
+  void (*backward)(const BackwardArgs&, void* workspace);
+  // The weights of a direction as the forward pass reads them: floats, and the packing.
+  size_t (*packed_size)(const Shape&, Type);
+  void (*pack)(const Shape&, Type, const Weights<const void*>&, float* packed);
 };
 
 namespace generic {
@@ -76,6 +110,9 @@ namespace avx2 {
 extern const Kernels kernels;
 }
 namespace avx512 {
+extern const Kernels kernels;
+}
+namespace avx512bf16 {
 extern const Kernels kernels;
 }
 

@@ -11,7 +11,7 @@ namespace fastlstm {
 namespace {
 
 // A thread has lost its core if it is this late, and later than several times a step's work.
-constexpr int64_t kPatience = 500000;  // ns
+constexpr int64_t kPatience = 1500000;  // ticks: about half a millisecond
 constexpr int64_t kPatienceInSteps = 4;
 // Below this many multiply-adds a step, a step is shorter than a barrier is worth.
 constexpr int64_t kMinStepWork = 40000;
@@ -38,17 +38,22 @@ void pause_cpu() {
 #endif
 }
 
-int64_t now() {
+// A clock that costs little to read; its rate matters only roughly.
+int64_t ticks() {
+#if defined(__x86_64__)
+  return static_cast<int64_t>(__builtin_ia32_rdtsc());
+#else
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
-  return time.tv_sec * int64_t{1000000000} + time.tv_nsec;
+  return (time.tv_sec * int64_t{1000000000} + time.tv_nsec) * 3;
+#endif
 }
 
 }  // namespace
 
 void Barrier::reset(int members) {
   members_ = members;
-  for (int member = 0; member < members; ++member) times_[member].released = now();
+  for (int member = 0; member < members; ++member) times_[member].released = ticks();
 }
 
 Verdict Barrier::wait(int member) {
@@ -59,40 +64,37 @@ Verdict Barrier::wait(int member) {
     verdict_ = __atomic_load_n(&alone_, __ATOMIC_ACQUIRE);
     __atomic_store_n(&generation_, generation + 1, __ATOMIC_RELEASE);
   } else {
-    const int64_t arrived_at = now();
+    const int64_t arrived_at = ticks();
     const int64_t work = arrived_at - released;
     const int64_t limit = arrived_at + std::max(kPatience, kPatienceInSteps * work);
     for (int spins = 0; __atomic_load_n(&generation_, __ATOMIC_ACQUIRE) == generation; ++spins) {
       pause_cpu();
-      if (spins % 64 != 63 || now() < limit) continue;
+      if (spins % 64 != 63 || ticks() < limit) continue;
       int nobody = 0;
       __atomic_compare_exchange_n(&alone_, &nobody, member + 1, false, __ATOMIC_ACQ_REL,
                                   __ATOMIC_RELAXED);
       sched_yield();
     }
   }
-  released = now();
+  released = ticks();
   if (verdict_ == 0) return Verdict::kTogether;
   return verdict_ == member + 1 ? Verdict::kAlone : Verdict::kLeave;
 }
 
 Team::Team(const Shape& shape, int64_t blocks, bool may_split_rows)
-    : shape_(shape), blocks_(blocks), size_(shape.threads), groups_(1) {
-  const int64_t step_work = kGates * shape.hidden * shape.hidden * shape.batch;
-  if (forked_from_a_team || step_work * shape.steps * shape.directions < kMinWork) size_ = 1;
+    : shape_(shape), size_(shape.threads), groups_(1) {
+  const int64_t step_work = kGates * shape.hidden * shape.output() * shape.batch;
+  const int64_t input_work = kGates * shape.hidden * shape.input * shape.batch;
+  const int64_t work = (step_work + input_work) * shape.steps * shape.directions;
+  if (forked_from_a_team || work < kMinWork) size_ = 1;
   if (size_ > 1) groups_ = static_cast<int>(shape.directions);
   int members = size_ / groups_;
   splits_rows_ = may_split_rows && shape.batch >= kMinRows * members;
-  if (!splits_rows_) {
-    members = step_work < kMinStepWork
-                  ? 1
-                  : static_cast<int>(std::min<int64_t>({members, blocks, Barrier::kMaxMembers}));
-  }
-  members_ = std::max(1, members);
+  if (!splits_rows_ && step_work < kMinStepWork) members = 1;
+  if (!splits_rows_) members = static_cast<int>(std::min<int64_t>(members, blocks));
+  members_ = std::max(1, std::min<int>(members, Barrier::kMaxMembers));
   size_ = members_ * groups_;
-  if (!splits_rows_) {
-    for (int group = 0; group < groups_; ++group) barriers_[group].reset(members_);
-  }
+  for (int group = 0; group < groups_; ++group) barriers_[group].reset(members_);
 }
 
 // The first row of part `part` of `parts`, such that each part has about as many steps to do.
@@ -119,19 +121,17 @@ int64_t Team::row_boundary(int part, int parts) const {
 Share Team::share(int thread) {
   const int group = thread % groups_;
   const int member = thread / groups_;
-  Share share{0, shape_.directions, 0, shape_.batch, 0, blocks_, blocks_, nullptr, member};
-  if (groups_ > 1) {
-    share.direction_begin = group;
-    share.direction_end = group + 1;
-  }
-  if (splits_rows_) {
-    share.row_begin = row_boundary(member, members_);
-    share.row_end = row_boundary(member + 1, members_);
-  } else {
-    share.block_begin = blocks_ * member / members_;
-    share.block_end = blocks_ * (member + 1) / members_;
-    if (members_ > 1) share.barrier = &barriers_[group];
-  }
+  Share share{{0, shape_.directions},
+              {0, shape_.batch},
+              splits_rows_,
+              thread,
+              member,
+              members_,
+              shape_.batch,
+              members_ > 1 ? &barriers_[group] : nullptr};
+  if (groups_ > 1) share.directions = {group, group + 1};
+  if (splits_rows_)
+    share.rows = {row_boundary(member, members_), row_boundary(member + 1, members_)};
   return share;
 }
 

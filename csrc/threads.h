@@ -1,4 +1,4 @@
-// A team of threads that shares one recurrence.
+// A team of threads that shares one layer.
 #pragma once
 #include "lstm.h"
 
@@ -23,42 +23,64 @@ class Barrier {
 
  private:
   struct alignas(64) MemberTime {
-    int64_t released;  // ns; when it went on from the last meeting, or the team was formed
+    int64_t released;  // ticks; when it went on from the last meeting, or the team was formed
   };
 
-  alignas(64) int members_ = 1;
   alignas(64) int arrived_ = 0;
   alignas(64) int generation_ = 0;
+  int members_ = 1;
   int alone_ = 0;    // 1 + the member that asks to go on alone
   int verdict_ = 0;  // alone_, as it was when the last one arrived: the same for all
   MemberTime times_[kMaxMembers];
 };
 
-// What one thread does: every step of its directions, for its rows of the batch and its blocks of
-// hidden units. Threads that share a direction's rows meet at the barrier after each step.
-struct Share {
-  int64_t direction_begin, direction_end;
-  int64_t row_begin, row_end;
-  int64_t block_begin, block_end;
-  int64_t blocks;    // of the whole group
-  Barrier* barrier;  // null: nobody to wait for
-  int member;        // of the group
+struct Range {
+  int64_t begin, end;
 
+  __attribute__((always_inline)) int64_t size() const { return end - begin; }
+};
+
+// What one thread does: every step of its directions. Threads of a direction share either the
+// rows of the batch, and do not wait for each other within a step, or the hidden units, and meet
+// after each step.
+struct Share {
+  Range directions;
+  Range rows;           // of the batch
+  bool splits_rows;     // else units
+  int thread;           // of the team
+  int member, members;  // of those with the same directions
+  int64_t batch;
+  Barrier* barrier;  // null: nobody to wait for
+
+  // This thread's part of `count` things that the members divide among themselves.
+  __attribute__((always_inline)) Range part(int64_t count) const {
+    return {count * member / members, count * (member + 1) / members};
+  }
+  // This thread's part of a step's blocks of units: all of them where rows are split.
+  __attribute__((always_inline)) Range units(int64_t count) const {
+    return splits_rows ? Range{0, count} : part(count);
+  }
+  // The rows of the batch that this thread prepares.
+  __attribute__((always_inline)) Range own_rows() const { return splits_rows ? rows : part(batch); }
   // Waits for the group, if there is one. False: another thread does the rest.
-  bool meet() {
-    if (!barrier) return true;
-    const Verdict verdict = barrier->wait(member);
+  __attribute__((always_inline)) bool meet() { return !barrier || after(barrier->wait(member)); }
+  // As meet, where threads only wait for each other if they split units.
+  __attribute__((always_inline)) bool meet_in_step() { return splits_rows || meet(); }
+
+ private:
+  __attribute__((always_inline)) bool after(Verdict verdict) {
     if (verdict == Verdict::kAlone) {
-      block_begin = 0;
-      block_end = blocks;
+      member = 0;
+      members = 1;
+      rows = {0, batch};
       barrier = nullptr;
     }
     return verdict != Verdict::kLeave;
   }
 };
 
-// How a recurrence is split over threads: each direction's rows of the batch, if there are enough
-// of them and it is allowed, so that nobody waits for anybody; else its blocks of hidden units.
+// How a layer is split over threads: each direction's rows of the batch, if there are enough of
+// them and it is wanted, so that nobody waits for anybody; else its blocks of hidden units.
 class Team {
  public:
   Team(const Shape& shape, int64_t blocks, bool may_split_rows);
@@ -72,7 +94,6 @@ class Team {
   int64_t row_boundary(int part, int parts) const;
 
   const Shape& shape_;
-  int64_t blocks_;
   int size_;
   int groups_;   // of threads; each has its own directions
   int members_;  // threads of a group

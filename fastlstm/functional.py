@@ -7,14 +7,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastlstm import backends, ops
-from fastlstm.autograd import LSTMFunction
+from fastlstm import autograd, backends, ops
 
 
 def check_backend(name: str) -> None:
     """Raises ValueError unless `name` is "auto" or a backend's."""
     if name != "auto":
         backends.get(name)
+
+
+def check_precision(name: str | None) -> None:
+    """Raises ValueError unless `name` is None or "bf16"."""
+    if name not in (None, "bf16"):
+        raise ValueError(f"precision must be None or 'bf16', got {name!r}")
 
 
 def lstm(
@@ -25,6 +30,7 @@ def lstm(
     batch_sizes: Tensor | None = None,
     *,
     backend: str = "auto",
+    precision: str | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One LSTM layer, all its directions: `torch.lstm` with one layer, on the backend chosen.
 
@@ -39,42 +45,43 @@ def lstm(
             ``weight_hr [P, H]``; gates in the order i, f, g, o.
         batch_sizes: ``[T]`` int64 on the CPU, non-increasing; None for a padded batch.
         backend: "auto" or a name from `fastlstm.backends.names()`.
+        precision: "bf16": kernels that can hold a float32 layer's weights and h in bfloat16, where
+            nothing needs a gradient.
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``), ``h_n`` and ``c_n``, of the shapes of h_0 and c_0. The
         dtype is x's, or under autocast the one that autocast gives.
 
     Raises:
-        ValueError: no backend has that name.
+        ValueError: no backend or no precision has that name.
         RuntimeError: the sequence is empty, or the backend asked for cannot run this layer.
     """
+    if precision is not None:
+        check_precision(precision)
     if x.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-    x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
-    if backend == "auto" and any(
-        t.dtype != x.dtype or t.device != x.device for t in (h_0, c_0, weights[0])
-    ):
+    if torch._C._is_any_autocast_enabled():
+        x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
+    if backend == "auto" and not _alike(x, h_0, c_0, weights[0]):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
     arity = len(weights) // h_0.shape[0]
     proj_size = h_0.shape[2] if arity in (3, 5) else 0
-    problem = backends.Problem(x.device.type, x.dtype, proj_size)
-    chosen = backends.select(problem, backend)
+    chosen = backends.select(backends.Problem(x.device.type, x.dtype, proj_size), backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
             x, h_0, c_0, weights, batch_sizes
         )
         return outputs
-    if arity == 4:
-        weights = _sum_biases(weights)
-    # The Function also brings the rule for vmap; without need of either it costs 20 us.
-    if torch._C._are_functorch_transforms_active() or (
-        torch.is_grad_enabled() and any(t.requires_grad for t in (x, h_0, c_0, *weights))
-    ):
-        y, h_n, c_n, _, _ = LSTMFunction.apply(  # type: ignore[no-untyped-call]
-            x, h_0, c_0, batch_sizes, chosen.name, *weights
-        )
+    if arity >= 4:
+        weights = _broadcast_biases(weights, arity)
+    # The Function also brings the rule for vmap.
+    if torch._C._are_functorch_transforms_active() or _needs_gradient(x, h_0, c_0, weights):
+        y, h_n, c_n, _, _ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, chosen.name)
     else:
-        y, h_n, c_n, _, _ = ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, False, chosen.name)
+        held = precision if precision is not None and x.dtype == torch.float32 else ""
+        y, h_n, c_n, _, _ = ops.lstm_forward(
+            x, h_0, c_0, weights, batch_sizes, False, chosen.name, held
+        )
     return y, h_n, c_n
 
 
@@ -91,10 +98,23 @@ def _autocast(
     return x.to(dtype), h_0.to(dtype), c_0.to(dtype), [w.to(dtype) for w in weights]
 
 
-def _sum_biases(weights: Sequence[Tensor]) -> list[Tensor]:
-    """For each direction weight_ih, weight_hh and bias_ih + bias_hh."""
-    return [
-        w
-        for d in range(0, len(weights), 4)
-        for w in (weights[d], weights[d + 1], weights[d + 2] + weights[d + 3])
-    ]
+def _alike(x: Tensor, *others: Tensor) -> bool:
+    dtype, device = x.dtype, x.device
+    return all(t.dtype == dtype and t.device == device for t in others)
+
+
+def _needs_gradient(x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor]) -> bool:
+    if not torch.is_grad_enabled():
+        return False
+    return any(tensor.requires_grad for tensor in (weights[0], x, h_0, c_0, *weights[1:]))
+
+
+def _broadcast_biases(weights: Sequence[Tensor], arity: int) -> Sequence[Tensor]:
+    """`weights`, where a bias of one element, which nn.LSTM takes, is as long as the other one."""
+    if all(weights[d + 2].numel() == weights[d + 3].numel() for d in range(0, len(weights), arity)):
+        return weights
+    broadcast = list(weights)
+    for d in range(0, len(weights), arity):
+        longest = max(bias.numel() for bias in weights[d + 2 : d + 4])
+        broadcast[d + 2 : d + 4] = (bias.expand(longest) for bias in weights[d + 2 : d + 4])
+    return broadcast

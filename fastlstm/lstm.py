@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast, overload
+from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
@@ -40,14 +40,17 @@ class LSTM(nn.RNNBase):
         dtype: the floating-point type of the parameters.
         backend: "auto" takes the first that can run a layer. One asked for by name
             ("cpu", "aten", "reference") is used, or a RuntimeError says why it can't be.
+        precision: "bf16" lets a float32 layer on the "cpu" backend hold its weights and h in
+            bfloat16; products are summed in float32, and results are float32. Ignored where
+            anything needs a gradient, and on other backends. None: the parameters' own dtype.
 
     Shapes, for D directions and L layers: input ``[T, B, I]``, ``[T, I]`` or a `PackedSequence`;
     h_0 and h_n ``[L*D, B, H]`` (P in place of H with a projection), c_0 and c_n ``[L*D, B, H]``;
     output ``[T, B, D*H]``.
 
     Raises:
-        ValueError, TypeError, RuntimeError: as nn.LSTM, in its words; ValueError for a backend that
-            is not known.
+        ValueError, TypeError, RuntimeError: as nn.LSTM, in its words; ValueError for a backend or
+            a precision that is not known.
     """
 
     # The checks of the arguments, and their words, are nn.LSTM's own.
@@ -69,22 +72,27 @@ class LSTM(nn.RNNBase):
         dtype: torch.dtype | None = None,
         *,
         backend: str = "auto",
+        precision: str | None = None,
     ) -> None:
+        # fmt: off
         super().__init__(
-            "LSTM",
-            input_size,
-            hidden_size,
-            num_layers,
-            bias,
-            batch_first,
-            dropout,
-            bidirectional,
-            proj_size,
-            device,
-            dtype,
+            "LSTM", input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional,
+            proj_size, device, dtype,
         )
+        # fmt: on
         functional.check_backend(backend)
+        functional.check_precision(precision)
         self.backend = backend
+        self.precision = precision
+
+    def extra_repr(self) -> str:
+        """What nn.LSTM shows, and the precision where there is one."""
+        shown: str = super().extra_repr()
+        return shown if self.precision is None else f"{shown}, precision={self.precision!r}"
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        state = {"backend": "auto", "precision": None} | state
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
 
     @overload
     def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]: ...
@@ -98,25 +106,44 @@ class LSTM(nn.RNNBase):
         self, input: Tensor | PackedSequence, hx: State | None = None
     ) -> tuple[Tensor | PackedSequence, State]:
         """The output of the last layer at every step, and the final states of every layer."""
-        self._update_flat_weights()
+        self._refresh_flat_weights()
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx)
-        if input.dim() not in (2, 3):
-            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {input.dim()}D instead")
-        batched = input.dim() == 3
+        dim = input.dim()
+        if dim not in (2, 3):
+            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {dim}D instead")
         batch_dim = 0 if self.batch_first else 1
-        x = input if batched else input.unsqueeze(batch_dim)
+        x = input if dim == 3 else input.unsqueeze(batch_dim)
         if hx is None:
             hx = self._zero_state(x, x.size(batch_dim))
         else:
-            hx = self._batched_state(hx, batched)
-        self.check_forward_args(x, hx, None)
+            hx = self._batched_state(hx, dim == 3)
+        if not self._fits(x, hx, x.size(batch_dim)):
+            self.check_forward_args(x, hx, None)
         output, state = self._layers(x.transpose(0, 1) if self.batch_first else x, hx, None)
         if self.batch_first:
             output = output.transpose(0, 1)
-        if batched:
+        if dim == 3:
             return output, state
         return output.squeeze(batch_dim), (state[0].squeeze(1), state[1].squeeze(1))
+
+    def _refresh_flat_weights(self) -> None:
+        """`_update_flat_weights`, where it would find a change: it asks getattr for each, 4 us."""
+        parameters = self._parameters
+        for ref, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
+            if ref is None or ref() is not parameters.get(name):
+                self._update_flat_weights()
+                break
+
+    def _fits(self, x: Tensor, hx: State, batch: int) -> bool:
+        """Whether `check_forward_args`, which takes longer, would find nothing to object to."""
+        rows = self.num_layers * (2 if self.bidirectional else 1)
+        return (
+            x.dtype == self._flat_weights[0].dtype  # type: ignore[union-attr]
+            and x.size(-1) == self.input_size
+            and hx[0].shape == (rows, batch, self.proj_size or self.hidden_size)
+            and hx[1].shape == (rows, batch, self.hidden_size)
+        )
 
     def _forward_packed(
         self, input: PackedSequence, hx: State | None
@@ -132,10 +159,11 @@ class LSTM(nn.RNNBase):
         return packed, self.permute_hidden(state, unsorted_indices)
 
     def _zero_state(self, x: Tensor, batch: int) -> State:
-        """Two zero tensors: an autograd.Function that is traced refuses the same one twice."""
         rows = self.num_layers * (2 if self.bidirectional else 1)
-        size = self.proj_size or self.hidden_size
-        return x.new_zeros(rows, batch, size), x.new_zeros(rows, batch, self.hidden_size)
+        c = x.new_zeros(rows, batch, self.hidden_size)
+        if not (self.proj_size or torch.compiler.is_compiling()):
+            return c, c  # an autograd.Function that is traced refuses the same tensor twice
+        return x.new_zeros(rows, batch, self.proj_size or self.hidden_size), c
 
     def _batched_state(self, hx: State, batched: bool) -> State:
         h, c = hx
@@ -149,20 +177,24 @@ class LSTM(nn.RNNBase):
         return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
 
     def _layers(self, x: Tensor, hx: State, batch_sizes: Tensor | None) -> tuple[Tensor, State]:
-        weights = cast(list[Tensor], self._flat_weights)
+        weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
         if self.num_layers == 1:
-            x, h_n, c_n = functional.lstm(x, *hx, weights, batch_sizes, backend=self.backend)
+            x, h_n, c_n = functional.lstm(
+                x, *hx, weights, batch_sizes, backend=self.backend, precision=self.precision
+            )
             return x, (h_n, c_n)
         directions = 2 if self.bidirectional else 1
         per_layer = len(weights) // self.num_layers
-        states = []
-        for layer, (h_0, c_0) in enumerate(
-            zip(torch.split(hx[0], directions), torch.split(hx[1], directions), strict=True)
-        ):
+        h, c = [], []
+        for layer in range(self.num_layers):
             if layer > 0 and self.dropout > 0:
                 x = F.dropout(x, self.dropout, self.training)
+            rows = slice(layer * directions, (layer + 1) * directions)
+            h_0, c_0 = hx[0][rows], hx[1][rows]
             own = weights[layer * per_layer : (layer + 1) * per_layer]
-            x, h_n, c_n = functional.lstm(x, h_0, c_0, own, batch_sizes, backend=self.backend)
-            states.append((h_n, c_n))
-        h, c = zip(*states, strict=True)
+            x, h_n, c_n = functional.lstm(
+                x, h_0, c_0, own, batch_sizes, backend=self.backend, precision=self.precision
+            )
+            h.append(h_n)
+            c.append(c_n)
         return x, (torch.cat(h), torch.cat(c))

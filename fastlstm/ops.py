@@ -1,8 +1,11 @@
 """The two operators of a layer whose kernels autograd does not know, and their fakes.
 
-T time, B batch, I input, H hidden, D directions. They are opaque to autograd and to compilers; the
-name of the backend is a constant of the graph. `weights` holds for each direction
-``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and, if there is one, ``bias [4H]``.
+T time, B batch, I input, H hidden, P projection, D directions. They are opaque to autograd and to
+compilers; the name of the backend is a constant of the graph. `weights` holds for each direction
+what nn.LSTM has: ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and, if they are there, ``bias_ih
+[4H]`` and ``bias_hh [4H]``, then ``weight_hr [P, H]`` (with it ``weight_hh [4H, P]``). What
+`lstm_forward` saves has H rounded up to whole vectors: ``c [rows, D, Hp]`` float32 and ``gates
+[rows, D, 4*Hp]`` in x's dtype; both are empty if nothing is saved.
 """
 
 from __future__ import annotations
@@ -12,12 +15,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastlstm import backends
+from fastlstm import backends, eager
 
 torch.library.define(
     "fastlstm::lstm_forward",
     "(Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, Tensor? batch_sizes, bool save, "
-    "str backend) -> (Tensor y, Tensor h_n, Tensor c_n, Tensor c, Tensor gates)",
+    'str backend, str precision="") -> (Tensor y, Tensor h_n, Tensor c_n, Tensor c, Tensor gates)',
 )
 torch.library.define(
     "fastlstm::lstm_backward",
@@ -26,8 +29,9 @@ torch.library.define(
     "str backend) -> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
 )
 
+_HIDDEN_MULTIPLE = 16
 
-@torch.library.impl("fastlstm::lstm_forward", ("cpu", "cuda"))
+
 def _forward(
     x: Tensor,
     h_0: Tensor,
@@ -36,13 +40,15 @@ def _forward(
     batch_sizes: Tensor | None,
     save: bool,
     backend: str,
+    precision: str = "",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     kernels = backends.get(backend).load()
     with torch._C._AutoDispatchBelowAutograd():
-        return kernels.forward(x, h_0, c_0, weights, batch_sizes, save)  # type: ignore[no-any-return]
+        return kernels.forward(  # type: ignore[no-any-return]
+            x, h_0, c_0, weights, batch_sizes, save, precision
+        )
 
 
-@torch.library.impl("fastlstm::lstm_backward", ("cpu", "cuda"))
 def _backward(
     dy: Tensor | None,
     dh_n: Tensor | None,
@@ -75,12 +81,14 @@ def _(
     batch_sizes: Tensor | None,
     save: bool,
     backend: str,
+    precision: str = "",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    directions, _, hidden = h_0.shape
+    directions, _, hidden = c_0.shape
     rows = x.numel() // x.shape[-1]
-    y = x.new_empty(*x.shape[:-1], directions * hidden)
-    c = x.new_empty(*((rows, directions, hidden) if save else (0,)))
-    gates = x.new_empty(*((rows, directions, 4 * hidden) if save else (0,)))
+    padded = -(-hidden // _HIDDEN_MULTIPLE) * _HIDDEN_MULTIPLE
+    y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
+    c = x.new_empty(*((rows, directions, padded) if save else (0,)), dtype=torch.float32)
+    gates = x.new_empty(*((rows, directions, 4 * padded) if save else (0,)))
     return y, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), c, gates
 
 
@@ -106,5 +114,65 @@ def _(
     return dx, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), dweights
 
 
-lstm_forward = torch.ops.fastlstm.lstm_forward.default
-lstm_backward = torch.ops.fastlstm.lstm_backward.default
+torch.library.impl("fastlstm::lstm_forward", ("cpu", "cuda"), _forward)
+torch.library.impl("fastlstm::lstm_backward", ("cpu", "cuda"), _backward)
+_forward_operator = torch.ops.fastlstm.lstm_forward.default
+_backward_operator = torch.ops.fastlstm.lstm_backward.default
+
+
+def lstm_forward(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    save: bool,
+    backend: str,
+    precision: str = "",
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The operator `fastlstm.lstm_forward`, or at once its kernel where nothing else would see it.
+
+    Args:
+        x: ``[T, B, I]``; with `batch_sizes` packed rows ``[N, I]``.
+        h_0: ``[D, B, H]``, or ``[D, B, P]`` with a projection.
+        c_0: ``[D, B, H]``.
+        weights: those of each direction, as above.
+        batch_sizes: ``[T]`` int64 on the CPU, or None for a padded batch.
+        save: whether to return what `lstm_backward` needs.
+        backend: the name of a backend with kernels.
+        precision: "", or "bf16": weights and h are held in bfloat16 where the backend can.
+
+    Returns:
+        ``y [T, B, D*H]`` (or ``[N, D*H]``; P for H with a projection), ``h_n``, ``c_n``, ``c`` and
+        ``gates``.
+    """
+    plain = eager.is_plain((x, h_0, c_0, batch_sizes, *weights))
+    call = _forward if plain else _forward_operator
+    return call(x, h_0, c_0, weights, batch_sizes, save, backend, precision)
+
+
+def lstm_backward(
+    dy: Tensor | None,
+    dh_n: Tensor | None,
+    dc_n: Tensor | None,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    y: Tensor,
+    c: Tensor,
+    gates: Tensor,
+    needs_dx: bool,
+    needs_dweights: bool,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    """The operator `fastlstm.lstm_backward`, or at once its kernel, as `lstm_forward`.
+
+    Returns ``dx``, ``dh_0``, ``dc_0`` and a gradient for each of `weights`; dx and those of the
+    weights are empty where they are not needed. A gradient that arrives as None is zero.
+    """
+    plain = eager.is_plain((dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, y, c, gates, *weights))
+    call = _backward if plain else _backward_operator
+    needs = needs_dx, needs_dweights
+    return call(dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, y, c, gates, *needs, backend)

@@ -27,11 +27,13 @@ class Case:
     hx: bool = True
     ragged: bool = False
     dtype: str = "float32"
+    proj: int = 0
 
     def __str__(self) -> str:
         text = f"T{self.T} B{self.B} I{self.I} H{self.H} L{self.layers}"
         text += " bi" * self.bidirectional + " no-bias" * (not self.bias)
         text += " no-hx" * (not self.hx) + " ragged" * self.ragged
+        text += f" proj{self.proj}" if self.proj else ""
         return text + f" {self.dtype}" * (self.dtype != "float32")
 
     def lengths(self) -> list[int]:
@@ -43,6 +45,7 @@ class Case:
 QUICK = (
     Case(1, 1, 1, 1), Case(7, 3, 5, 33, bidirectional=True), Case(3, 20, 200, 200),
     Case(9, 8, 13, 31, layers=2, ragged=True), Case(5, 2, 16, 16, bias=False, hx=False),
+    Case(6, 3, 7, 37, bidirectional=True, proj=11),
 )
 GRID = (
     *QUICK, Case(2, 1, 1, 2), Case(11, 1, 7, 47), Case(5, 17, 31, 97), Case(3, 257, 8, 40),
@@ -52,6 +55,7 @@ GRID = (
     Case(6, 1, 24, 48, layers=2, bidirectional=True), Case(9, 1, 5, 29, ragged=True),
     Case(8, 19, 11, 37, bidirectional=True, ragged=True),
     Case(23, 40, 16, 64, layers=2, bidirectional=True, ragged=True, hx=False),
+    Case(5, 1, 9, 130, proj=17, bias=False), Case(7, 20, 24, 64, layers=2, ragged=True, proj=48),
     *(Case(6, B, H, H, bidirectional=H == 256) for H in (256, 512) for B in (1, 20)),
 )
 # fmt: on
@@ -61,9 +65,10 @@ def make_inputs(case: Case) -> dict[str, Tensor]:
     """Input, states and the gradients that come in from above, on the CPU, rounded to the dtype."""
     D = 2 if case.bidirectional else 1
     rows = (sum(case.lengths()),) if case.ragged else (case.T, case.B)
-    state = (case.layers * D, case.B, case.H)
-    shapes = {"input": (case.T, case.B, case.I), "d_output": (*rows, D * case.H)}
-    shapes |= dict.fromkeys(("h_0", "c_0", "d_h_n", "d_c_n"), state)
+    output = case.proj or case.H
+    shapes = {"input": (case.T, case.B, case.I), "d_output": (*rows, D * output)}
+    shapes |= dict.fromkeys(("h_0", "d_h_n"), (case.layers * D, case.B, output))
+    shapes |= dict.fromkeys(("c_0", "d_c_n"), (case.layers * D, case.B, case.H))
     generator = torch.Generator().manual_seed(1)
     return {
         name: torch.randn(shape, generator=generator).to(DTYPES[case.dtype])
@@ -75,5 +80,12 @@ def make_peer(case: Case) -> nn.LSTM:
     """The nn.LSTM of a case, on the CPU, its weights rounded to the dtype."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        lstm = nn.LSTM(case.I, case.H, case.layers, case.bias, bidirectional=case.bidirectional)
+        lstm = nn.LSTM(
+            case.I,
+            case.H,
+            case.layers,
+            case.bias,
+            bidirectional=case.bidirectional,
+            proj_size=case.proj,
+        )
     return lstm.to(DTYPES[case.dtype])

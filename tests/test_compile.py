@@ -80,7 +80,7 @@ def op_inputs(directions, packed, bias):
     """x, h_0, c_0, weights and batch_sizes for the operators."""
     batch_sizes = torch.tensor([3, 3, 2, 1]) if packed else None
     x = torch.randn(9, I) if packed else torch.randn(T, B, I)
-    shapes = [(4 * H, I), (4 * H, H), *([(4 * H,)] if bias else [])] * directions
+    shapes = [(4 * H, I), (4 * H, H), *([(4 * H,)] * 2 if bias else [])] * directions
     states = [torch.randn(directions, B, H) for _ in range(2)]
     return x, *states, [torch.randn(shape) for shape in shapes], batch_sizes
 

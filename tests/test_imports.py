@@ -13,7 +13,7 @@ PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` is a leaf.
 LAYERS = [
     "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "lstm", "functional",
-    "autograd", "ops", "backends", "_C", "reference",
+    "autograd", "ops", "eager", "backends", "_C", "reference",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

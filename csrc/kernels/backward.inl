@@ -1,185 +1,291 @@
-// Backward (BPTT): dgates_{t+1} @ W_hh on register tiles, the pointwise part on the tile.
-//
-// Werbos 1990. Steps are visited in the reverse of the forward order.
+// Backward: a layer's steps from the last to the first, and the gradients of each chunk of them.
 
-struct BackwardStep : Step {
-  const BackwardArgs& args;
-
-  BackwardStep(const BackwardArgs& args, int64_t direction, int64_t n)
-      : Step(args.shape, direction, n), args(args) {}
-
-  // Of sequence b, [H] or [4H].
-  const float* c_prev(int64_t b) const {
-    return b < continuing ? args.c + at(row_before + b) : args.c_0 + state(b);
+template <class T>
+Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shape(args.shape) {
+  const int64_t batch = shape.batch > 0 ? shape.batch : 1;
+  chunk_steps = clip((gradient_rows<T>() + batch - 1) / batch, 1, shape.steps);
+  chunk_rows = chunk_steps * batch;
+  columns = vectors(shape.hidden) * kGates * kLanes;
+  const bool keeps_sums = args.wants_dweights && T::kPerWord > 1;
+  for (int64_t d = 0; d < shape.directions; ++d) {
+    Direction& own = of[d];
+    const int64_t weights = words<T>(columns) * kLanes;
+    own.hh = arena.take<float>(weights * vectors(shape.output()));
+    own.ih = arena.take<float>(args.dx ? weights * vectors(shape.input) : 0);
+    own.dgates = arena.take<Element>(2 * chunk_rows * columns);
+    own.dc = arena.take<float>(batch * shape.padded());
+    own.c_0 = arena.take<float>(batch * shape.padded());
+    const bool projects = shape.projection > 0;
+    own.hr = arena.take<float>(words<T>(shape.projection) * vectors(shape.hidden) * kLanes);
+    own.dh = arena.take<Element>(2 * chunk_rows * shape.projection);
+    own.m = arena.take<Element>(projects ? 2 * chunk_rows * shape.padded() : 0);
+    const bool adds = args.dx && shape.directions == 2;  // both directions' dx, at the end
+    own.dx = nullptr;
+    if (adds && d == 0 && T::kPerWord == 1) {
+      own.dx = static_cast<float*>(args.dx);
+    } else if (adds) {
+      own.dx = arena.take<float>(shape.offsets[shape.steps] * shape.input);
+    }
+    const Weights<void*>& out = args.dweights[d];
+    own.sums = {static_cast<float*>(out.ih), static_cast<float*>(out.hh),
+                static_cast<float*>(out.bias_ih), static_cast<float*>(out.hr)};
+    if (!keeps_sums) continue;
+    own.sums.ih = arena.take<float>(kGates * shape.hidden * shape.input);
+    own.sums.hh = arena.take<float>(kGates * shape.hidden * shape.output());
+    if (out.bias_ih) own.sums.bias = arena.take<float>(kGates * shape.hidden);
+    if (out.hr) own.sums.hr = arena.take<float>(shape.projection * shape.hidden);
   }
-  const float* c(int64_t b) const { return args.c + at(row() + b); }
-  const float* dy(int64_t b) const { return args.dy ? args.dy + at(row() + b) : nullptr; }
-  const float* gates(int64_t b) const { return args.gates + kGates * at(row() + b); }
-  float* dgates(int64_t b) const { return args.dgates + kGates * at(row() + b); }
-  const float* dgates_after(int64_t b) const { return args.dgates + kGates * at(row_after + b); }
-};
-
-// One vector of units of one sequence: dh from the product -> dgates, and dc for the step before.
-inline void backward_vector(const BackwardStep& step, int64_t b, int64_t unit, vec dh) {
-  const int64_t hidden = step.shape.hidden;
-  const Lanes lanes = first_lanes(hidden - unit);
-  if (const float* dy = step.dy(b)) dh += load(dy + unit, lanes);
-  const float* gates = step.gates(b) + unit;
-  float* dc = step.args.dc_0 + step.state(b) + unit;  // the running gradient of c
-  const CellGradient d = cell_backward(
-      {load(gates, lanes), load(gates + hidden, lanes), load(gates + 2 * hidden, lanes),
-       load(gates + 3 * hidden, lanes)},
-      load(step.c(b) + unit, lanes), load(step.c_prev(b) + unit, lanes), dh, load(dc, lanes));
-  store(dc, d.dc_prev, lanes);
-  float* dgates = step.dgates(b) + unit;
-  store(dgates, d.dgates.i, lanes);
-  store(dgates + hidden, d.dgates.f, lanes);
-  store(dgates + 2 * hidden, d.dgates.g, lanes);
-  store(dgates + 3 * hidden, d.dgates.o, lanes);
+  scratch_size = gradient_scratch<T>(clip(chunk_rows, 0, gradient_rows<T>()));
+  scratch = arena.take<float>(args.wants_dweights ? shape.threads * scratch_size : 0);
+  h_prev = arena.take<const Element*>(args.wants_dweights ? shape.threads * chunk_rows : 0);
 }
 
-// As in forward: the pointwise part's rows lie far apart.
-inline void prefetch_rows(const BackwardStep& step, int64_t b, int64_t rows, int64_t unit,
-                          int64_t units) {
-  const int64_t hidden = step.shape.hidden;
-  for (int64_t r = b; r < b + rows; ++r) {
-    for (int64_t u = unit; u < unit + units; u += kLanes) {
-      for (int64_t gate = 0; gate < kGates; ++gate) {
-        prefetch(step.gates(r) + gate * hidden + u);
-        prefetch_for_write(step.dgates(r) + gate * hidden + u);
-      }
-      prefetch(step.c(r) + u);
-      prefetch(step.c_prev(r) + u);
-      if (step.args.dy) prefetch(step.dy(r) + u);
-      prefetch_for_write(step.args.dc_0 + step.state(r) + u);
+// Panels of weight [4H or P, columns]: a share's part.
+template <class T, class RowOf>
+void pack_panels(const void* weight, int64_t columns, int64_t depth, RowOf row_of, float* out,
+                 const Share& share) {
+  const auto* elements = static_cast<const typename T::Element*>(weight);
+  const Tiles panels({0, vectors(columns)}, kColumns);
+  const Range own = share.part(panels.count);
+  for (int64_t panel = own.begin; panel < own.end; ++panel) {
+    const int64_t first = panels.first(panel) * kLanes;
+    const int64_t width = panels.size(panel) * kLanes;
+    const int64_t left = columns - first < width ? columns - first : width;
+    pack_rows<T>(elements + first, columns, left, depth, row_of, out + first * words<T>(depth));
+  }
+}
+
+template <class T>
+void prepare_backward(const Backward<T>& f, int64_t d, const Share& share) {
+  typedef typename T::Element Element;
+  const Shape& shape = f.shape;
+  const auto& own = f.of[d];
+  const auto& weights = f.args.weights[d];
+  const auto gates = [&](int64_t k) { return gate_row(k, shape.hidden); };
+  pack_panels<T>(weights.hh, shape.output(), f.columns, gates, own.hh, share);
+  if (f.args.dx) pack_panels<T>(weights.ih, shape.input, f.columns, gates, own.ih, share);
+  if (shape.projection) {
+    pack_panels<T>(
+        weights.hr, shape.hidden, shape.projection, [](int64_t k) { return k; }, own.hr, share);
+  }
+  const Range rows = share.own_rows();
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    const int64_t at = (d * shape.batch + b) * shape.hidden;
+    const Element* c_0 = static_cast<const Element*>(f.args.c_0) + at;
+    const Element* dc_n = f.args.dc_n ? static_cast<const Element*>(f.args.dc_n) + at : nullptr;
+    for (int64_t j = 0; j < shape.padded(); j += kLanes) {
+      const int64_t left = shape.hidden - j;
+      const Lanes lanes = first_lanes(left > 0 ? left : 0);
+      store(own.c_0 + b * shape.padded() + j, left > 0 ? T::load(c_0 + j, lanes) : vec{});
+      store(own.dc + b * shape.padded() + j, left > 0 && dc_n ? T::load(dc_n + j, lanes) : vec{});
     }
   }
 }
 
-// What a tile's product with W_hh is for.
-enum class Tile {
-  kStep,          // dh of sequences that go on after this step -> their dgates
-  kInitialState,  // dh_0 of sequences that start with this step
-};
-
-// R sequences from b, C vectors of units from `unit`.
-template <Tile kTile, int R, int C>
-void backward_tile(const BackwardStep& step, int64_t b, int64_t unit, const float* packed) {
-  const float* dgates[R];
-  for (int r = 0; r < R; ++r) {
-    dgates[r] = kTile == Tile::kStep ? step.dgates_after(b + r) : step.dgates(b + r);
-  }
-  if constexpr (kTile == Tile::kStep) prefetch_rows(step, b, R, unit, C * kLanes);
-  vec dh[R][C] = {};
-  add_product<R, C>(dh, dgates, kGates * step.shape.hidden, packed);
-  for (int c = 0; c < C; ++c) {
-    const int64_t u = unit + c * kLanes;
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      if constexpr (kTile == Tile::kStep) {
-        backward_vector(step, b + r, u, dh[r][c]);
-      } else {
-        store(step.args.dh_0 + step.state(b + r) + u, dh[r][c], first_lanes(step.shape.hidden - u));
-      }
-    }
-  }
-}
-
-// The tile of `rows` sequences, at most R, and `columns` vectors, at most C.
-template <Tile kTile, int R, int C>
-void run_backward_tile(int64_t rows, int64_t columns, const BackwardStep& step, int64_t b,
-                       int64_t unit, const float* packed) {
-  if constexpr (R > 1) {
-    if (rows < R) {
-      return run_backward_tile<kTile, R - 1, C>(rows, columns, step, b, unit, packed);
-    }
-  }
-  if constexpr (C > 1) {
-    if (columns < C) {
-      return run_backward_tile<kTile, R, C - 1>(rows, columns, step, b, unit, packed);
-    }
-  }
-  backward_tile<kTile, R, C>(step, b, unit, packed);
-}
-
-// Runs tiles over the sequences [begin, end) of the share, for its blocks of units.
-template <Tile kTile>
-void run_tiles(const BackwardStep& step, const Share& share, int64_t begin, int64_t end,
-               const float* packed) {
-  const int64_t hidden = step.shape.hidden;
-  const Tiles rows(begin, end, kRows);
-  const Tiles blocks(0, vectors(hidden), kColumns);
-  for (int64_t n = 0; n < share.block_end - share.block_begin; ++n) {
-    const int64_t block = block_in_turn(share, step, n);
-    const int64_t first = blocks.first(block);
-    const float* weights = packed + first * kLanes * kGates * hidden;
-    for (int64_t tile = 0; tile < rows.count; ++tile) {
-      const int64_t b = rows.first(tile);
-      run_backward_tile<kTile, kRows, kColumns>(rows.first(tile + 1) - b,
-                                                blocks.first(block + 1) - first, step, b,
-                                                first * kLanes, weights);
-    }
-  }
-}
-
-// The sequences of the share that end with this step: dh comes from dh_n alone.
-void backward_last(const BackwardStep& step, const Share& share, int64_t begin, int64_t end) {
-  const Tiles blocks(0, vectors(step.shape.hidden), kColumns);
-  const int64_t unit_begin = blocks.first(share.block_begin) * kLanes;
-  const int64_t unit_end = blocks.first(share.block_end) * kLanes;
+// The sequences [begin, end) of the share, which end with this step: nothing comes from after.
+template <Tile kTile, class T>
+void backward_last(const Backward<T>& f, const BackwardStep& step, const Share& share,
+                   int64_t begin, int64_t end) {
+  const Tiles panels({0, vectors(f.shape.output())}, kColumns);
+  const Range own = share.units(panels.count);
   for (int64_t b = begin; b < end; ++b) {
-    const float* dh_n = step.args.dh_n ? step.args.dh_n + step.state(b) : nullptr;
-    for (int64_t u = unit_begin; u < unit_end; u += kLanes) {
-      backward_vector(step, b, u,
-                      dh_n ? load(dh_n + u, first_lanes(step.shape.hidden - u)) : vec{});
+    for (int64_t v = panels.first(own.begin); v < panels.first(own.end); ++v) {
+      const vec dh = arriving(f, step, b, v * kLanes);
+      if constexpr (kTile == Tile::kStep) {
+        backward_cells<T, 1>(f, step, &b, &v, {dh});
+      } else {
+        store_dh<kTile>(f, step, b, v * kLanes, vec{});
+      }
     }
   }
 }
 
-struct BackwardContext {
-  const BackwardArgs& args;
-  float* packed;  // D x [blocks][4H][up to kColumns][kLanes]
-};
+// One step for the share's rows or units. False: another thread does the rest.
+template <class T>
+bool backward_step(const Backward<T>& f, const BackwardStep& step, Share& share) {
+  const Shape& shape = f.shape;
+  const int64_t end = clip(step.rows(), share.rows.begin, share.rows.end);
+  const int64_t surviving = clip(step.surviving, share.rows.begin, end);
+  if (shape.projection) {
+    run_tiles<Tile::kOutput>(f, step, share, shape.projection, share.rows.begin, surviving);
+    backward_last<Tile::kOutput>(f, step, share, surviving, end);
+    if (!share.meet_in_step()) return false;
+    run_tiles<Tile::kProjection>(f, step, share, shape.hidden, share.rows.begin, end);
+  } else {
+    run_tiles<Tile::kStep>(f, step, share, shape.hidden, share.rows.begin, surviving);
+    backward_last<Tile::kStep>(f, step, share, surviving, end);
+  }
+  if (!share.meet_in_step()) return false;
+  const int64_t continuing = clip(step.continuing, share.rows.begin, end);
+  run_tiles<Tile::kInitialState>(f, step, share, shape.output(), continuing, end);
+  return true;
+}
+
+// The addresses of h_prev of the rows of a chunk.
+template <class T>
+void find_previous_rows(const Backward<T>& f, const Chunk& chunk, int64_t d,
+                        const typename T::Element** h_prev) {
+  const auto* y = static_cast<const typename T::Element*>(f.args.y);
+  const auto* h_0 = static_cast<const typename T::Element*>(f.args.h_0);
+  const int64_t size = f.shape.output();
+  for (int64_t n = chunk.begin; n < chunk.end; ++n) {
+    const Step step(f.shape, d, n);
+    for (int64_t b = 0; b < step.rows(); ++b) {
+      h_prev[step.row() - chunk.row + b] =
+          b < step.continuing ? y + step.at(step.row_before + b, size) : h_0 + step.state(b, size);
+    }
+  }
+}
+
+// The weights' gradients from some rows of a chunk; `ring` is where they begin in the ring.
+template <class T>
+void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_t rows,
+              const typename T::Element* const* h_prev, bool first, const Share& share) {
+  typedef typename T::Element Element;
+  const Shape& shape = f.shape;
+  const auto& own = f.of[d];
+  float* scratch = f.scratch + share.thread * f.scratch_size;
+  const Element* x = static_cast<const Element*>(f.args.x) + row * shape.input;
+  const auto x_at = [&](int64_t row) { return x + row * shape.input; };
+  const auto h_at = [&](int64_t row) { return h_prev[row]; };
+  const LeftOperand<T> gates{own.dgates + ring * f.columns,
+                             f.columns,
+                             vectors(shape.hidden) * kGates,
+                             kGates,
+                             shape.hidden,
+                             own.sums.bias};
+  add_gradients<T>(gates, RightOperand<T, decltype(x_at)>{x_at, shape.input, own.sums.ih},
+                   RightOperand<T, decltype(h_at)>{h_at, shape.output(), own.sums.hh}, share, rows,
+                   first, scratch);
+  if (!shape.projection) return;
+  const Element* m = own.m + ring * shape.padded();
+  const auto m_at = [&](int64_t row) { return m + row * shape.padded(); };
+  const LeftOperand<T> dh{own.dh + ring * shape.projection,
+                          shape.projection,
+                          vectors(shape.projection),
+                          1,
+                          shape.projection,
+                          nullptr};
+  const RightOperand<T, decltype(m_at)> right{m_at, shape.hidden, own.sums.hr};
+  add_gradients<T>(dh, right, RightOperand<T, decltype(m_at)>{m_at, 0, nullptr}, share, rows, first,
+                   scratch);
+}
+
+// The gradients from a chunk: dgates of all its rows are there.
+template <class T>
+void add_chunk(const Backward<T>& f, const Chunk& chunk, int64_t d, const Share& share) {
+  const int64_t ring = chunk.begin / f.chunk_steps % 2 * f.chunk_rows;
+  if (f.args.dx) add_input_gradient(f, d, chunk, ring, share);
+  if (!f.args.wants_dweights) return;
+  const auto** h_prev = f.h_prev + share.thread * f.chunk_rows;
+  find_previous_rows(f, chunk, d, h_prev);
+  bool first = chunk.end == f.shape.steps;
+  for (int64_t row = 0; row == 0 || row < chunk.row_count; row += gradient_rows<T>()) {
+    const int64_t rows = clip(chunk.row_count - row, 0, gradient_rows<T>());
+    add_rows(f, d, chunk.row + row, ring + row, rows, h_prev + row, first, share);
+    first = false;
+  }
+}
+
+// float sums -> elements of a gradient, a share's part.
+template <class T>
+void convert(const float* sums, void* out, int64_t count, const Share& share) {
+  if (!out || static_cast<const void*>(sums) == out) return;
+  auto* elements = static_cast<typename T::Element*>(out);
+  const Range own = share.part(vectors(count));
+  for (int64_t at = own.begin * kLanes; at < own.end * kLanes; at += kLanes) {
+    const Lanes lanes = first_lanes(count - at);
+    T::store(elements + at, load(sums + at, lanes), lanes);
+  }
+}
+
+// The results of a direction, once all its steps are done. False: another thread does the rest.
+template <class T>
+bool finish_backward(const Backward<T>& f, int64_t d, Share& share) {
+  typedef typename T::Element Element;
+  const Shape& shape = f.shape;
+  const Range rows = share.own_rows();
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    Element* dc_0 = static_cast<Element*>(f.args.dc_0) + (d * shape.batch + b) * shape.hidden;
+    for (int64_t j = 0; j < shape.hidden; j += kLanes) {
+      T::store(dc_0 + j, load(f.of[d].dc + b * shape.padded() + j), first_lanes(shape.hidden - j));
+    }
+  }
+  if (!f.args.wants_dweights) return true;
+  if (!share.meet()) return false;  // the sums were made by rows of the weights
+  const WeightSums& sums = f.of[d].sums;
+  const Weights<void*>& out = f.args.dweights[d];
+  convert<T>(sums.ih, out.ih, kGates * shape.hidden * shape.input, share);
+  convert<T>(sums.hh, out.hh, kGates * shape.hidden * shape.output(), share);
+  convert<T>(sums.bias, out.bias_ih, kGates * shape.hidden, share);
+  convert<T>(sums.bias, out.bias_hh, kGates * shape.hidden, share);
+  convert<T>(sums.hr, out.hr, shape.projection * shape.hidden, share);
+  return true;
+}
+
+template <class T>
+bool backward_direction(const Backward<T>& f, int64_t d, Share& share) {
+  prepare_backward(f, d, share);
+  if (!share.meet()) return false;
+  for (int64_t end = f.shape.steps; end > 0;) {
+    const int64_t begin = (end - 1) / f.chunk_steps * f.chunk_steps;
+    for (int64_t n = end - 1; n >= begin; --n) {
+      const BackwardStep step(f.shape, d, n, f.chunk_steps, f.chunk_rows);
+      if (!backward_step(f, step, share)) return false;
+    }
+    if ((f.args.dx || f.args.wants_dweights) && share.splits_rows && !share.meet()) return false;
+    add_chunk(f, Chunk(f.shape, d, begin, end), d, share);
+    end = begin;
+  }
+  return finish_backward(f, d, share);
+}
+
+template <class T>
+void backward_share(Share share, void* context) {
+  const Backward<T>& f = *static_cast<const Backward<T>*>(context);
+  for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {
+    if (!backward_direction(f, d, share)) return;
+  }
+}
+
+// dx of both directions, [begin, end) of its vectors.
+template <class T>
+void join_directions(int64_t begin, int64_t end, void* context) {
+  const Backward<T>& f = *static_cast<const Backward<T>*>(context);
+  const int64_t count = f.shape.offsets[f.shape.steps] * f.shape.input;
+  auto* dx = static_cast<typename T::Element*>(f.args.dx);
+  for (int64_t at = begin * kLanes; at < end * kLanes; at += kLanes) {
+    const Lanes lanes = first_lanes(count - at);
+    T::store(dx + at, load(f.of[0].dx + at, lanes) + load(f.of[1].dx + at, lanes), lanes);
+  }
+}
+
+template <class T>
+void run_backward(const BackwardArgs& args, void* workspace) {
+  Arena arena(workspace);
+  Backward<T> f(args, arena);
+  const int64_t panels = Tiles({0, vectors(args.shape.output())}, kColumns).count;
+  Team team(args.shape, panels, true);
+  team.run(backward_share<T>, &f);
+  if (!args.dx || args.shape.directions == 1) return;
+  team.split(vectors(args.shape.offsets[args.shape.steps] * args.shape.input), join_directions<T>,
+             &f);
+}
 
 inline size_t backward_workspace(const BackwardArgs& args) {
-  return args.shape.directions * packed_size(args.shape.hidden, args.shape.hidden);
-}
-
-void pack_backward(int64_t begin, int64_t end, void* context) {
-  const BackwardContext& b = *static_cast<BackwardContext*>(context);
-  const int64_t hidden = b.args.shape.hidden;
-  const Tiles blocks(0, vectors(hidden), kColumns);
-  for (int64_t n = begin; n < end; ++n) {
-    const int64_t direction = n / blocks.count;
-    const int64_t first = blocks.first(n % blocks.count);
-    float* out = b.packed + (direction * vectors(hidden) + first) * kLanes * kGates * hidden;
-    pack_columns(b.args.weight_hh[direction], hidden, first * kLanes,
-                 blocks.first(n % blocks.count + 1) - first, out);
+  Arena arena(nullptr);
+  if (args.type == Type::kFloat32) {
+    Backward<Float32>(args, arena);
+  } else {
+    Backward<BFloat16>(args, arena);
   }
+  return arena.used();
 }
 
-void backward_share(Share share, void* context) {
-  const BackwardContext& b = *static_cast<BackwardContext*>(context);
-  const Shape& shape = b.args.shape;
-  for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
-    const float* packed = b.packed + d * packed_size(shape.hidden, shape.hidden);
-    for (int64_t n = shape.steps - 1; n >= 0; --n) {
-      const BackwardStep step(b.args, d, n);
-      const int64_t end = clip(step.rows(), share.row_begin, share.row_end);
-      const int64_t surviving = clip(step.surviving, share.row_begin, end);
-      const int64_t continuing = clip(step.continuing, share.row_begin, end);
-      run_tiles<Tile::kStep>(step, share, share.row_begin, surviving, packed);
-      backward_last(step, share, surviving, end);
-      if (!share.meet()) return;
-      run_tiles<Tile::kInitialState>(step, share, continuing, end, packed);
-    }
+inline void backward(const BackwardArgs& args, void* workspace) {
+  if (args.type == Type::kFloat32) {
+    run_backward<Float32>(args, workspace);
+  } else {
+    run_backward<BFloat16>(args, workspace);
   }
-}
-
-void backward(const BackwardArgs& args, float* workspace) {
-  BackwardContext context{args, workspace};
-  const int64_t blocks = Tiles(0, vectors(args.shape.hidden), kColumns).count;
-  Team team(args.shape, blocks, true);
-  team.split(args.shape.directions * blocks, pack_backward, &context);
-  team.run(backward_share, &context);
 }

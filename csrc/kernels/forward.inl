@@ -1,176 +1,221 @@
-// Forward: x_t @ W_ih^T + h_{t-1} @ W_hh^T on register tiles, the pointwise part on the tile.
+// Forward: a layer's steps, their tiles in forward_tile.inl.
 
-struct ForwardStep : Step {
-  const ForwardArgs& args;
+// Rows of a chunk whose input is projected at once, so that the gates stay in cache.
+constexpr int64_t kChunkRows = 384;
 
-  ForwardStep(const ForwardArgs& args, int64_t direction, int64_t n)
-      : Step(args.shape, direction, n), args(args) {}
-
-  // Of sequence b, [I], [H] or [4H].
-  const float* x(int64_t b) const { return args.x + (row() + b) * args.input; }
-  const float* h_prev(int64_t b) const {
-    return b < continuing ? args.y + at(row_before + b) : args.h_0 + state(b);
-  }
-  const float* c_prev(int64_t b) const {
-    if (!args.c) return args.c_n + state(b);  // the running state
-    return b < continuing ? args.c + at(row_before + b) : args.c_0 + state(b);
-  }
-  float* c(int64_t b) const { return args.c ? args.c + at(row() + b) : args.c_n + state(b); }
-  float* y(int64_t b) const { return args.y + at(row() + b); }
-  float* gates(int64_t b) const { return args.gates + kGates * at(row() + b); }
-};
-
-// The pointwise part's rows lie far apart: the hardware does not see them coming.
-inline void prefetch_rows(const ForwardStep& step, int64_t b, int64_t rows, int64_t unit) {
-  const int64_t hidden = step.shape.hidden;
-  const bool gates = step.args.c || !step.args.x;
-  for (int64_t r = b; r < b + rows; ++r) {
-    for (int64_t gate = 0; gates && gate < kGates; ++gate) {
-      prefetch(step.gates(r) + gate * hidden + unit);
-    }
-    prefetch(step.c_prev(r) + unit);
-    if (step.args.c) prefetch_for_write(step.c(r) + unit);
-    prefetch_for_write(step.y(r) + unit);
-  }
+// Whether a tile multiplies x with weight_ih itself. A step streams all weights from cache for its
+// rows; where they are few, a product over many steps reads the weights less often.
+inline bool fuses_input(const Shape& shape, int64_t words) {
+  constexpr int64_t kBytesPerRow = 48 << 10;
+  constexpr int64_t kBytes = 5 << 19;
+  const int64_t bytes = 4 * kGates * shape.hidden * words;
+  const int64_t per_row = kBytesPerRow * shape.batch;
+  if (shape.steps == 1) return true;
+  return shape.batch >= 16 && bytes <= (per_row < kBytes ? per_row : kBytes);
 }
 
-// Adds the input's and the recurrent part of the pre-activations of R sequences from b.
-template <int R>
-void add_gates(vec (&z)[R][kGates], const ForwardStep& step, int64_t b, int64_t unit, Lanes lanes,
-               const float* packed) {
-  const int64_t hidden = step.shape.hidden;
-  const float* rows[R];
-  if (step.args.weight_hh[0]) {
-    for (int r = 0; r < R; ++r) rows[r] = step.h_prev(b + r);
-    add_product<R, kGates>(z, rows, hidden, packed);
-  }
-  if (step.args.x) {
-    for (int r = 0; r < R; ++r) rows[r] = step.x(b + r);
-    add_product<R, kGates>(z, rows, step.args.input, packed + hidden * kGates * kLanes);
-  } else {
-    for (int r = 0; r < R; ++r) {
-      const float* gates_x = step.gates(b + r) + unit;
-      for (int gate = 0; gate < kGates; ++gate) z[r][gate] += load(gates_x + gate * hidden, lanes);
-    }
-  }
-}
-
-// R sequences from b, one vector of hidden units from `unit`.
-template <int R>
-void forward_tile(const ForwardStep& step, int64_t b, int64_t unit, const float* packed) {
-  const int64_t hidden = step.shape.hidden;
-  const Lanes lanes = first_lanes(hidden - unit);
-  prefetch_rows(step, b, R, unit);
-  vec bias[kGates] = {};
-  if (const float* all = step.args.bias[step.direction]) {
-    for (int gate = 0; gate < kGates; ++gate) bias[gate] = load(all + gate * hidden + unit, lanes);
-  }
+// x of R rows times a block of weight_ih, plus the bias.
+template <class T, int R>
+void input_tile(const Forward<T>& f, int64_t direction, int64_t row, int64_t block, float* out) {
+  const PackedWeights& weights = f.weights[direction];
+  const int64_t gates = kGates * kLanes;
+  Factor<R> factor;
+  for (int r = 0; r < R; ++r) factor.rows[r] = reinterpret_cast<const char*>(f.x(row + r));
+  set_depth<T>(factor, f.shape.input);
+  factor.weights = weights.ih + block * words<T>(f.shape.input) * gates;
+  factor.apart = 0;
   vec z[R][kGates];
-  for (int r = 0; r < R; ++r) {
-    for (int gate = 0; gate < kGates; ++gate) z[r][gate] = bias[gate];
-  }
-  add_gates<R>(z, step, b, unit, lanes, packed);
-  vec c[R];
-  vec o[R];
+  product<T, R, kGates, 1>(z, &factor, 1);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    float* gates = step.gates(b + r) + unit;
-    const Gates a = activate({z[r][0], z[r][1], z[r][2], z[r][3]});
-    c[r] = a.f * load(step.c_prev(b + r) + unit, lanes) + a.i * a.g;
-    o[r] = a.o;
-    store(step.c(b + r) + unit, c[r], lanes);
-    if (step.args.c) {
-      store(gates, a.i, lanes);
-      store(gates + hidden, a.f, lanes);
-      store(gates + 2 * hidden, a.g, lanes);
-      store(gates + 3 * hidden, a.o, lanes);
+    float* to = out + r * vectors(f.shape.hidden) * gates;
+#pragma GCC unroll 4
+    for (int i = 0; i < kGates; ++i) {
+      store(to + i * kLanes, z[r][i] + load(weights.bias + block * gates + i * kLanes));
     }
   }
-  // Apart from the loop above: the rows' chains of dependent operations overlap.
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) store(step.y(b + r) + unit, o[r] * tanh(c[r]), lanes);
 }
 
-// The tile of `rows` sequences, at most R.
-template <int R>
-void run_forward_tile(int64_t rows, const ForwardStep& step, int64_t b, int64_t unit,
-                      const float* packed) {
+template <class T, int R>
+void run_input_tile(int64_t rows, const Forward<T>& f, int64_t direction, int64_t row,
+                    int64_t block, float* out) {
   if constexpr (R > 1) {
-    if (rows < R) return run_forward_tile<R - 1>(rows, step, b, unit, packed);
+    if (rows < R) return run_input_tile<T, R - 1>(rows, f, direction, row, block, out);
   }
-  forward_tile<R>(step, b, unit, packed);
+  input_tile<T, R>(f, direction, row, block, out);
 }
 
-// Copies the final states of the sequences that end with this step, for the share's units.
-void keep_final_states(const ForwardStep& step, const Share& share, int64_t begin, int64_t end) {
-  const int64_t unit = share.block_begin * kLanes;
-  const int64_t unit_end = clip(share.block_end * kLanes, unit, step.shape.hidden);
-  for (int64_t b = begin; b < end; ++b) {
-    float* h_n = step.args.h_n + step.state(b);
-    float* c_n = step.args.c_n + step.state(b);
-    const float* h = step.y(b);
-    const float* c = step.c(b);
-    for (int64_t u = unit; u < unit_end; u += kLanes) {
-      const Lanes lanes = first_lanes(unit_end - u);
-      store(h_n + u, load(h + u, lanes), lanes);
-      store(c_n + u, load(c + u, lanes), lanes);
+// Rows that follow each other, for one block.
+template <class T>
+void project_rows(const Forward<T>& f, int64_t direction, const Chunk& chunk, Range rows,
+                  int64_t block) {
+  const int64_t gates = vectors(f.shape.hidden) * kGates * kLanes;
+  const Tiles tiles(rows, kRows);
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const int64_t row = tiles.first(tile);
+    float* out = f.gates_x[direction] + (row - chunk.row) * gates + block * kGates * kLanes;
+    run_input_tile<T, kRows>(tiles.size(tile), f, direction, row, block, out);
+  }
+}
+
+// The input's part of the gates of a chunk, for the share's rows and units.
+template <class T>
+void project_input(const Forward<T>& f, int64_t direction, const Chunk& chunk, const Share& share) {
+  const Shape& shape = f.shape;
+  const Range blocks = share.units(vectors(shape.hidden));
+  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    if (share.rows.size() == shape.batch) {
+      project_rows(f, direction, chunk, {chunk.row, chunk.row + chunk.row_count}, block);
+      continue;
+    }
+    for (int64_t n = chunk.begin; n < chunk.end; ++n) {
+      const int64_t t = Step::time(shape, direction, n);
+      const int64_t end = clip(shape.rows(t), share.rows.begin, share.rows.end);
+      project_rows(f, direction, chunk,
+                   {shape.offsets[t] + share.rows.begin, shape.offsets[t] + end}, block);
     }
   }
 }
 
-// Weights of each unit and gate: of the state and of the input, unless the gates hold their part.
-inline int64_t forward_depth(const ForwardArgs& args) {
-  return (args.weight_hh[0] ? args.shape.hidden : 0) + (args.x ? args.input : 0);
-}
-
-void forward_step(const ForwardStep& step, const Share& share, const float* packed) {
-  const int64_t depth = forward_depth(step.args);
-  const int64_t end = clip(step.rows(), share.row_begin, share.row_end);
-  const Tiles tiles(share.row_begin, end, kRows);
-  for (int64_t n = 0; n < share.block_end - share.block_begin; ++n) {
-    const int64_t block = block_in_turn(share, step, n);
-    const float* weights = packed + block * kLanes * kGates * depth;
+template <class T>
+void forward_gates(const Forward<T>& f, const Step& step, const Chunk& chunk, const Share& share,
+                   int64_t row_end) {
+  const Tiles tiles({share.rows.begin, row_end}, kRows);
+  const Range blocks = share.units(vectors(f.shape.hidden));
+  if (tiles.end - tiles.begin == 1) {
+    return forward_row(f, step, chunk, tiles.begin, blocks);
+  }
+  for (int64_t n = 0; n < blocks.size(); ++n) {
+    const int64_t block = in_turn(blocks, step.n, n);
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      const int64_t b = tiles.first(tile);
-      run_forward_tile<kRows>(tiles.first(tile + 1) - b, step, b, block * kLanes, weights);
+      run_forward_tile<T, kRows>(tiles.size(tile), f, step, chunk, tiles.first(tile), block);
     }
   }
-  keep_final_states(step, share, clip(step.surviving, share.row_begin, end), end);
 }
 
-struct ForwardContext {
-  const ForwardArgs& args;
-  float* packed;  // D x [blocks][H, then I if there is x][4][kLanes]
-};
-
-inline size_t forward_workspace(const ForwardArgs& args) {
-  return args.shape.directions * packed_size(args.shape.hidden, forward_depth(args));
-}
-
-void pack_forward(int64_t begin, int64_t end, void* context) {
-  const ForwardContext& f = *static_cast<ForwardContext*>(context);
-  const int64_t hidden = f.args.shape.hidden;
-  const int64_t blocks = vectors(hidden);
-  for (int64_t n = begin; n < end; ++n) {
-    const int64_t direction = n / blocks;
-    const int64_t unit = n % blocks * kLanes;
-    float* out = f.packed + n * kLanes * kGates * forward_depth(f.args);
-    pack_gates(f.args.weight_hh[direction], hidden, hidden, unit, out);
-    if (!f.args.x) continue;
-    out += hidden * kGates * kLanes;
-    pack_gates(f.args.weight_ih[direction], hidden, f.args.input, unit, out);
+// y = m @ weight_hr^T for R sequences from b, C vectors of y.
+template <class T, int R, int C>
+void projection_tile(const Forward<T>& f, const Step& step, int64_t b, int64_t first) {
+  const Shape& shape = f.shape;
+  Factor<R> factor;
+  for (int r = 0; r < R; ++r) {
+    factor.rows[r] = reinterpret_cast<const char*>(f.hidden(step, b + r));
+  }
+  set_depth<T>(factor, shape.hidden);
+  factor.weights = f.weights[step.direction].hr + first * kLanes * words<T>(shape.hidden);
+  factor.apart = 0;
+  vec z[R][C];
+  product<T, R, C, 1>(z, &factor, 1);
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) {
+      const int64_t at = (first + c) * kLanes;
+      T::store(f.y(step, b + r) + at, z[r][c], first_lanes(shape.projection - at));
+    }
   }
 }
 
+template <class T, int R, int C>
+void run_projection_tile(int64_t rows, int64_t columns, const Forward<T>& f, const Step& step,
+                         int64_t b, int64_t first) {
+  if constexpr (R > 1) {
+    if (rows < R) return run_projection_tile<T, R - 1, C>(rows, columns, f, step, b, first);
+  }
+  if constexpr (C > 1) {
+    if (columns < C) return run_projection_tile<T, R, C - 1>(rows, columns, f, step, b, first);
+  }
+  projection_tile<T, R, C>(f, step, b, first);
+}
+
+template <class T>
+void project_output(const Forward<T>& f, const Step& step, const Share& share, int64_t row_end) {
+  const Tiles rows({share.rows.begin, row_end}, kRows);
+  const Tiles panels({0, vectors(f.shape.projection)}, kColumns);
+  const Range own = share.units(panels.count);
+  for (int64_t panel = own.begin; panel < own.end; ++panel) {
+    for (int64_t tile = 0; tile < rows.count; ++tile) {
+      run_projection_tile<T, kRows, kColumns>(rows.size(tile), panels.size(panel), f, step,
+                                              rows.first(tile), panels.first(panel));
+    }
+  }
+}
+
+// Copies the final states of the sequences [begin, end), which end with this step.
+template <class T>
+void keep_final_states(const Forward<T>& f, const Step& step, int64_t begin, int64_t end) {
+  const Shape& shape = f.shape;
+  typedef typename T::Element Element;
+  for (int64_t b = begin; b < end; ++b) {
+    Element* h_n = static_cast<Element*>(f.args.h_n) + step.state(b, shape.output());
+    for (int64_t j = 0; j < shape.output(); ++j) h_n[j] = f.y(step, b)[j];
+    Element* c_n = static_cast<Element*>(f.args.c_n) + step.state(b, shape.hidden);
+    for (int64_t j = 0; j < shape.hidden; j += kLanes) {
+      T::store(c_n + j, load(f.c_at(step, b) + j), first_lanes(shape.hidden - j));
+    }
+  }
+}
+
+template <class T>
+Forward<T>::Forward(const ForwardArgs& args, Arena& arena) : args(args), shape(args.shape) {
+  fused = fuses_input(shape, words<T>(shape.input) + words<T>(shape.output()));
+  const int64_t batch = shape.batch > 0 ? shape.batch : 1;
+  chunk_steps = clip((kChunkRows + batch - 1) / batch, 1, shape.steps);
+  const int64_t gates = vectors(shape.hidden) * kGates * kLanes;
+  for (int64_t d = 0; d < shape.directions; ++d) {
+    Arena given(const_cast<float*>(args.packed[d]));
+    weights[d] = place_weights<T>(shape, args.packed[d] ? given : arena);
+    gates_x[d] = arena.take<float>((fused ? 1 : chunk_steps) * batch * gates);
+    c[d] = arena.take<float>(batch * shape.padded());
+    m[d] = arena.take<Element>(shape.projection ? batch * shape.padded() : 0);
+  }
+}
+
+// c_0 of the share's rows, padded with zeros.
+template <class T>
+void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
+  typedef typename T::Element Element;
+  const Shape& shape = f.shape;
+  const Element* c_0 = static_cast<const Element*>(f.args.c_0);
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    const Element* from = c_0 + (direction * shape.batch + b) * shape.hidden;
+    float* to = f.c[direction] + b * shape.padded();
+    for (int64_t j = 0; j < shape.padded(); j += kLanes) {
+      const int64_t left = shape.hidden - j;
+      store(to + j, left > 0 ? T::load(from + j, first_lanes(left)) : vec{});
+    }
+  }
+}
+
+template <class T>
+bool forward_steps(const Forward<T>& f, int64_t direction, Share& share) {
+  const Shape& shape = f.shape;
+  for (int64_t begin = 0; begin < shape.steps; begin += f.chunk_steps) {
+    const int64_t end = clip(begin + f.chunk_steps, 0, shape.steps);
+    const Chunk chunk(shape, direction, begin, end);
+    if (!f.fused) project_input(f, direction, chunk, share);
+    for (int64_t n = begin; n < end; ++n) {
+      const Step step(shape, direction, n);
+      const int64_t row_end = clip(step.rows(), share.rows.begin, share.rows.end);
+      forward_gates(f, step, chunk, share, row_end);
+      if (shape.projection) {
+        if (!share.meet_in_step()) return false;
+        project_output(f, step, share, row_end);
+      }
+      if (!share.meet_in_step()) return false;
+      if (share.member == 0 || share.splits_rows) {
+        keep_final_states(f, step, clip(step.surviving, share.rows.begin, row_end), row_end);
+      }
+    }
+  }
+  return true;
+}
+
+template <class T>
 void forward_share(Share share, void* context) {
-  const ForwardContext& f = *static_cast<ForwardContext*>(context);
-  const Shape& shape = f.args.shape;
-  for (int64_t d = share.direction_begin; d < share.direction_end; ++d) {
-    const float* packed = f.packed + d * packed_size(shape.hidden, forward_depth(f.args));
-    for (int64_t n = 0; n < shape.steps; ++n) {
-      forward_step(ForwardStep(f.args, d, n), share, packed);
-      if (!share.meet()) return;
-    }
+  const Forward<T>& f = *static_cast<const Forward<T>*>(context);
+  for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {
+    begin_states(f, d, share.own_rows());
+    if (!f.args.packed[d]) pack_share<T>(f.shape, f.args.weights[d], f.weights[d], share);
+    if (!share.meet() || !forward_steps(f, d, share)) return;
   }
 }
 
@@ -179,15 +224,40 @@ void forward_share(Share share, void* context) {
 // latter is 1.05-1.15x faster; not so in backward, where a block is four times as wide.
 constexpr int64_t kNearFloats = 150000;
 
-void forward(const ForwardArgs& args, float* workspace) {
-  const Shape& shape = args.shape;
-  if (!args.c) {
-    const int64_t states = shape.directions * shape.batch * shape.hidden;
-    for (int64_t n = 0; n < states; ++n) args.c_n[n] = args.c_0[n];
+template <class T>
+void run_forward(const ForwardArgs& args, void* workspace) {
+  Arena arena(workspace);
+  Forward<T> f(args, arena);
+  const int64_t depth = words<T>(args.shape.output()) + (f.fused ? words<T>(args.shape.input) : 0);
+  const int64_t blocks = vectors(args.shape.hidden);
+  Team team(args.shape, blocks, blocks * kGates * kLanes * depth <= kNearFloats);
+  team.run(forward_share<T>, &f);
+}
+
+inline size_t forward_workspace(const ForwardArgs& args) {
+  if (decodes(args)) return 0;
+  Arena arena(nullptr);
+  if (args.type == Type::kFloat32) {
+    Forward<Float32>(args, arena);
+  } else {
+    Forward<BFloat16>(args, arena);
   }
-  ForwardContext context{args, workspace};
-  const int64_t blocks = vectors(shape.hidden);
-  Team team(shape, blocks, packed_size(shape.hidden, forward_depth(args)) <= kNearFloats);
-  if (args.weight_hh[0]) team.split(shape.directions * blocks, pack_forward, &context);
-  team.run(forward_share, &context);
+  return arena.used();
+}
+
+template <class T>
+void choose_forward(const ForwardArgs& args, void* workspace) {
+  if (decodes(args)) {
+    run_decode<T>(args);
+  } else {
+    run_forward<T>(args, workspace);
+  }
+}
+
+inline void forward(const ForwardArgs& args, void* workspace) {
+  if (args.type == Type::kFloat32) {
+    choose_forward<Float32>(args, workspace);
+  } else {
+    choose_forward<BFloat16>(args, workspace);
+  }
 }

@@ -5,6 +5,7 @@
 struct Step {
   const Shape& shape;
   int64_t direction;
+  int64_t n;
   int64_t t;
   int64_t row_before = 0;  // first row of the step before, among the N rows
   int64_t row_after = 0;
@@ -13,24 +14,27 @@ struct Step {
 
   // The n-th step of the forward pass.
   Step(const Shape& shape, int64_t direction, int64_t n)
-      : shape(shape), direction(direction), t(direction == 0 ? n : shape.steps - 1 - n) {
-    const int64_t forward = direction == 0 ? 1 : -1;
+      : shape(shape), direction(direction), n(n), t(time(shape, direction, n)) {
     if (n > 0) {
-      row_before = shape.offsets[t - forward];
-      continuing = shared_rows(t - forward);
+      row_before = shape.offsets[time(shape, direction, n - 1)];
+      continuing = shared_rows(time(shape, direction, n - 1));
     }
     if (n + 1 < shape.steps) {
-      row_after = shape.offsets[t + forward];
-      surviving = shared_rows(t + forward);
+      row_after = shape.offsets[time(shape, direction, n + 1)];
+      surviving = shared_rows(time(shape, direction, n + 1));
     }
   }
 
+  static int64_t time(const Shape& shape, int64_t direction, int64_t n) {
+    return direction == 0 ? n : shape.steps - 1 - n;
+  }
   int64_t rows() const { return shape.rows(t); }
   int64_t row() const { return shape.offsets[t]; }
-  // Offset of a row in a buffer [N, D, H]; times kGates in one [N, D, 4H].
-  int64_t at(int64_t row) const { return (row * shape.directions + direction) * shape.hidden; }
-  // Offset of sequence b in a buffer [D, B, H].
-  int64_t state(int64_t b) const { return (direction * shape.batch + b) * shape.hidden; }
+  // Offset of a row in a buffer [N, D, size], and of sequence b in a buffer [D, B, size].
+  int64_t at(int64_t row, int64_t size) const {
+    return (row * shape.directions + direction) * size;
+  }
+  int64_t state(int64_t b, int64_t size) const { return (direction * shape.batch + b) * size; }
 
  private:
   int64_t shared_rows(int64_t other) const {
@@ -38,12 +42,44 @@ struct Step {
   }
 };
 
-// The n-th block of units that a step visits. Every other step goes the opposite way: the weights
-// that were used last are still in cache.
-inline int64_t block_in_turn(const Share& share, const Step& step, int64_t n) {
-  return step.t % 2 == 0 ? share.block_begin + n : share.block_end - 1 - n;
-}
+// Some steps in the order of the forward pass; their rows follow each other.
+struct Chunk {
+  int64_t begin, end;      // steps
+  int64_t row, row_count;  // the first of the N rows, and how many
+
+  Chunk(const Shape& shape, int64_t direction, int64_t begin, int64_t end)
+      : begin(begin), end(end) {
+    const int64_t a = Step::time(shape, direction, begin);
+    const int64_t b = Step::time(shape, direction, end - 1);
+    row = shape.offsets[a < b ? a : b];
+    row_count = shape.offsets[(a < b ? b : a) + 1] - row;
+  }
+};
 
 inline int64_t clip(int64_t value, int64_t low, int64_t high) {
   return value < low ? low : value > high ? high : value;
 }
+
+// The n-th of a range that a step visits. Every other step goes the opposite way: the weights that
+// were used last are still in cache.
+inline int64_t in_turn(Range range, int64_t step, int64_t n) {
+  return step % 2 == 0 ? range.begin + n : range.end - 1 - n;
+}
+
+// Hands out parts of a workspace, or with no memory only counts them.
+class Arena {
+ public:
+  explicit Arena(void* memory) : memory_(static_cast<char*>(memory)) {}
+
+  template <class Item>
+  Item* take(int64_t count) {
+    const size_t begin = used_;
+    used_ += (count * sizeof(Item) + 63) / 64 * 64;
+    return memory_ ? reinterpret_cast<Item*>(memory_ + begin) : nullptr;
+  }
+  size_t used() const { return used_; }
+
+ private:
+  char* memory_;
+  size_t used_ = 0;
+};

@@ -12,20 +12,32 @@ namespace FASTLSTM_ISA {
 namespace {
 
 #include "vec.inl"
+#include "types.inl"
 #include "cell.inl"
-#include "recurrent_gemm.inl"
+#include "product.inl"
 #include "packing.inl"
-
 #include "step.inl"
+
+#include "forward_weights.inl"
+#include "forward_tile.inl"
+#include "decode.inl"
 #include "forward.inl"
+
+#include "backward_tile.inl"
+#include "gradients.inl"
 #include "backward.inl"
 
 }  // namespace
 
 #define FASTLSTM_STRING(name) FASTLSTM_STRING_(name)
 #define FASTLSTM_STRING_(name) #name
-extern const Kernels kernels{FASTLSTM_STRING(FASTLSTM_ISA), &forward_workspace, &backward_workspace,
-                             &forward, &backward};
+extern const Kernels kernels{FASTLSTM_STRING(FASTLSTM_ISA),
+                             &forward_workspace,
+                             &backward_workspace,
+                             &forward,
+                             &backward,
+                             &packed_size,
+                             &pack};
 
 }  // namespace FASTLSTM_ISA
 }  // namespace fastlstm

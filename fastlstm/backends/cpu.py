@@ -1,7 +1,8 @@
-"""The C++ kernels: the recurrence on packed weights, the GEMMs around it by PyTorch.
+"""The C++ kernels: a whole layer, its products with the input and the weights included.
 
 This is the one place where tensors are checked before their addresses cross to C++, which trusts
-its caller. T steps, B batch, I input, H hidden, D directions, N rows (T * B if padded).
+its caller. T steps, B batch, I input, H hidden, P projection, D directions, N rows (T * B if
+padded), O the size of h: P, or H without a projection.
 """
 
 from __future__ import annotations
@@ -15,20 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastlstm import _C
-from fastlstm.backends import Problem, gemms
+from fastlstm.backends import Problem
 
-_FUSED_BYTES_PER_ROW = 48 << 10
-_FUSED_BYTES = 5 << 19
+DTYPES = (torch.float32, torch.bfloat16)
+_PADDING = 16  # of units in what is kept for backward: kPadding in csrc/lstm.h
 
 
 def why_not(problem: Problem) -> str | None:
     """What keeps the C++ kernels from running `problem`, or None."""
     if problem.device != "cpu":
         return f"tensors are on {problem.device!r}, it needs 'cpu'"
-    if problem.dtype is not torch.float32:
-        return f"dtype is {problem.dtype}, it needs torch.float32"
-    if problem.proj_size:
-        return f"proj_size is {problem.proj_size}, it needs 0"
+    if problem.dtype not in DTYPES:
+        return f"dtype is {problem.dtype}, it needs torch.float32 or torch.bfloat16"
     return None
 
 
@@ -64,38 +63,30 @@ def forward(
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
     save: bool,
+    precision: str = "",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `fastlstm.ops.lstm_forward`."""
-    rows = _checked(x).view(-1, x.shape[-1])
-    directions, batch, hidden = h_0.shape
-    weights = _checked_weights(weights, directions, rows.shape[1], hidden)
-    h_0, c_0 = _checked(h_0), _checked(c_0)
-    offsets = _offsets(batch_sizes, rows.shape[0], batch)
-    shape = _shape(x, h_0, offsets)
-    single = shape[0] == 1  # one step does not repay packing weight_hh
-    fused = not single and _fuses_projection(batch, rows.shape[1], hidden)
-    if fused:
-        gates = x.new_empty(*(rows.shape[0], directions, 4 * hidden) if save else (0,))
-    else:
-        gates = gemms.input_gates(rows, weights, directions)
-    if single:
-        gemms.add_state_gates(gates, h_0, weights)
-    # Not a view of [N, D, H]: autograd would forbid to change it in place.
-    y = x.new_empty(*x.shape[:-1], directions * hidden)
-    c = x.new_empty(*(rows.shape[0], directions, hidden) if save else (0,))
+    directions, batch, hidden = c_0.shape
+    x, h_0, c_0 = (_checked(t, x.dtype) for t in (x, h_0, c_0))
+    weights = _checked_weights(weights, x, h_0, c_0)
+    rows = x.numel() // x.shape[-1] if x.shape[-1] else x.shape[:-1].numel()
+    offsets = _offsets(batch_sizes, rows, batch)
+    padded = -(-hidden // _PADDING) * _PADDING if save else 0
+    # Not a view of [N, D, O]: autograd would forbid to change it in place.
+    y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
+    kept = (rows, directions) if save else ()
+    c = torch.empty(*kept, padded, dtype=torch.float32)
+    gates = torch.empty(*kept, 4 * padded, dtype=x.dtype)
     _C.forward(
-        *shape,
-        rows.shape[1],
-        rows.data_ptr() if fused else 0,
-        _addresses(weights, directions, 0),
-        (0, 0) if single else _addresses(weights, directions, 1),
-        _addresses(weights, directions, 2),
-        *(t.data_ptr() for t in (h_0, c_0, gates, y)),
-        c.data_ptr() if save else 0,
-        *(t.data_ptr() for t in (h_n, c_n)),
+        _sizes(x, h_0, c_0, weights, offsets),
+        x.dtype is torch.bfloat16,
+        _addresses(weights, directions),
+        (x.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
+        (y.data_ptr(), h_n.data_ptr(), c_n.data_ptr()),
+        (gates.data_ptr(), c.data_ptr()) if save else (0, 0),
     )
-    return y, h_n, c_n, c, gates if save else x.new_empty(0)
+    return y, h_n, c_n, c, gates
 
 
 def backward(
@@ -114,59 +105,60 @@ def backward(
     needs_dweights: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """See `fastlstm.ops.lstm_backward`."""
-    directions, _, hidden = h_0.shape
-    weights = [_checked(w) for w in weights]
-    c_0, y, c, gates = (_checked(t) for t in (c_0, y, c, gates))
-    dy, dh_n = (None if d is None else _checked(d) for d in (dy, dh_n))
-    offsets = _offsets(batch_sizes, gates.shape[0], h_0.shape[1])
-    dgates = torch.empty_like(gates)
-    dh_0 = torch.empty_like(c_0)
-    dc_0 = torch.zeros_like(c_0) if dc_n is None else torch.empty_like(c_0).copy_(dc_n)
+    x, h_0, c_0, y = (_checked(t, x.dtype) for t in (x, h_0, c_0, y))
+    weights = _checked_weights(weights, x, h_0, c_0)
+    c, gates = _checked(c, torch.float32), _checked(gates, x.dtype)
+    arriving = [None if d is None else _checked(d, x.dtype) for d in (dy, dh_n, dc_n)]
+    directions, batch, _ = c_0.shape
+    offsets = _offsets(batch_sizes, gates.shape[0], batch)
+    dx = x.new_empty(x.shape if needs_dx else (0,))
+    dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
+    dweights = [w.new_empty(w.shape if needs_dweights else (0,)) for w in weights]
     _C.backward(
-        *_shape(x, h_0, offsets),
-        _addresses(weights, directions, 1),
-        *(t.data_ptr() for t in (c_0, gates, c)),
-        *(0 if t is None else t.data_ptr() for t in (dy, dh_n)),
-        *(t.data_ptr() for t in (dgates, dh_0, dc_0)),
+        _sizes(x, h_0, c_0, weights, offsets),
+        x.dtype is torch.bfloat16,
+        _addresses(weights, directions),
+        tuple(t.data_ptr() for t in (x, h_0, c_0, y, gates, c)),
+        tuple(0 if t is None else t.data_ptr() for t in arriving),
+        (dx.data_ptr() if needs_dx else 0, dh_0.data_ptr(), dc_0.data_ptr()),
+        _addresses(dweights, directions),
     )
-    dx = gemms.input_gradient(dgates, weights).view(x.shape) if needs_dx else x.new_empty(0)
-    if not needs_dweights:
-        return dx, dh_0, dc_0, [x.new_empty(0) for _ in weights]
-    rows, y = x.reshape(-1, x.shape[-1]), y.view(-1, directions, hidden)
-    bias = len(weights) // directions == 3
-    return dx, dh_0, dc_0, gemms.weight_gradients(dgates, rows, y, h_0, batch_sizes, bias)
+    return dx, dh_0, dc_0, dweights
 
 
-def _fuses_projection(batch: int, input_size: int, hidden: int) -> bool:
-    """Whether the kernel itself multiplies x with weight_ih, or a GEMM over all steps before it."""
-    # A step streams all weights from cache for B rows. Measured: pays up to the bounds, by 5-45%.
-    weight_bytes = 16 * hidden * (input_size + hidden)
-    return batch >= 16 and weight_bytes <= min(_FUSED_BYTES_PER_ROW * batch, _FUSED_BYTES)
-
-
-def _checked(tensor: Tensor) -> Tensor:
+def _checked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensor, contiguous, once it is sure that C++ can read it."""
-    if tensor.dtype is not torch.float32 or tensor.device.type != "cpu":
+    if tensor.dtype is not dtype or dtype not in DTYPES or tensor.device.type != "cpu":
         raise RuntimeError(
-            "backend='cpu' needs every tensor to be torch.float32 on 'cpu', "
-            f"got {tensor.dtype} on {tensor.device.type!r}"
+            "backend='cpu' needs every tensor on 'cpu' in the dtype of x, torch.float32 or "
+            f"torch.bfloat16, got {tensor.dtype} on {tensor.device.type!r}"
         )
     return tensor.contiguous()
 
 
 def _checked_weights(
-    weights: Sequence[Tensor], directions: int, input_size: int, hidden: int
+    weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tensor
 ) -> list[Tensor]:
+    directions, _, hidden = c_0.shape
+    output = h_0.shape[2]
     arity = len(weights) // directions
-    shapes = ((4 * hidden, input_size), (4 * hidden, hidden), (4 * hidden,))
+    names = ["weight_ih", "weight_hh"] + ["bias_ih", "bias_hh"] * (arity > 3)
+    names += ["weight_hr"] * (arity % 2)
+    shapes = {
+        "weight_ih": (4 * hidden, x.shape[-1]),
+        "weight_hh": (4 * hidden, output),
+        "bias_ih": (4 * hidden,),
+        "bias_hh": (4 * hidden,),
+        "weight_hr": (output, hidden),
+    }
     for index, weight in enumerate(weights):
-        if weight.shape != shapes[index % arity]:
-            name = ("weight_ih", "weight_hh", "bias")[index % arity]
+        name = names[index % arity]
+        if weight.shape != shapes[name]:
             raise RuntimeError(
-                f"{name} must have shape {shapes[index % arity]} for input_size={input_size} and "
+                f"{name} must have shape {shapes[name]} for input_size={x.shape[-1]} and "
                 f"hidden_size={hidden}, got {tuple(weight.shape)}"
             )
-    return [_checked(weight) for weight in weights]
+    return [_checked(weight, x.dtype) for weight in weights]
 
 
 def _offsets(batch_sizes: Tensor | None, rows: int, batch: int) -> Tensor | None:
@@ -183,18 +175,25 @@ def _offsets(batch_sizes: Tensor | None, rows: int, batch: int) -> Tensor | None
     return F.pad(batch_sizes.cumsum(0), (1, 0))
 
 
-def _shape(x: Tensor, h_0: Tensor, offsets: Tensor | None) -> tuple[int, int, int, int, int, int]:
-    """The fields of `Shape` in csrc/lstm.h. `offsets` must outlive the call."""
-    directions, batch, hidden = h_0.shape
+def _sizes(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], offsets: Tensor | None
+) -> tuple[int, ...]:
+    """Sizes::Numbers in csrc/bindings.cpp. `offsets` must outlive the call."""
+    directions, batch, hidden = c_0.shape
     steps, address = x.shape[0], 0  # 0: a padded batch
     if offsets is not None:
         steps, address = offsets.shape[0] - 1, offsets.data_ptr()
-    return steps, batch, hidden, directions, address, torch.get_num_threads()
+    projection = h_0.shape[2] if len(weights) // directions % 2 else 0
+    threads = torch.get_num_threads()
+    return steps, batch, x.shape[-1], hidden, projection, directions, address, threads
 
 
-def _addresses(weights: Sequence[Tensor], directions: int, index: int) -> tuple[int, int]:
-    """The addresses of each direction's weight of that index; 0 for one that is not there."""
+def _addresses(weights: Sequence[Tensor], directions: int) -> tuple[tuple[int, ...], ...]:
+    """Of each direction weight_ih, weight_hh, bias_ih, bias_hh and weight_hr; 0: not there."""
     arity = len(weights) // directions
-    if index >= arity:
-        return 0, 0
-    return weights[index].data_ptr(), weights[arity + index].data_ptr() if directions == 2 else 0
+    both = []
+    for d in range(directions):
+        ih, hh, *rest = (w.data_ptr() for w in weights[d * arity : (d + 1) * arity])
+        bias = rest[:2] if arity > 3 else [0, 0]
+        both.append((ih, hh, *bias, rest[-1] if arity % 2 else 0))
+    return tuple(both) if directions == 2 else (*both, (0,) * 5)
