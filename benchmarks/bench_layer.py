@@ -37,7 +37,7 @@ def pytest_generate_tests(metafunc):
         for case in cases:
             case = replace(case, dtype=dtype)
             for measure in [DECODE] if case.decodes else passes:
-                for provider in providers:
+                for provider in [p for p in providers if p.meant_for(case)]:
                     if provider.runs(measure) and provider.why_not(case, device) is None:
                         parts = [grid, IDS[measure], str(case), provider.name]
                         identity = "-".join(parts).replace(" ", "-")

@@ -32,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--quick", action="store_true", help="fewer shapes and rounds: two minutes")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu")
-    add("--dtype", action="append", choices=DTYPES, help="default: float32; repeatable")
+    add(
+        "--dtype",
+        action="append",
+        choices=DTYPES,
+        help="default: float32; in the grid bfloat16 too",
+    )
     add("--shapes", nargs="+", default=[], metavar="I,H,L,B,T", help="these instead of the grid")
     add("--against", action="append", default=[], metavar="NAME", help="only this peer; repeatable")
     add("--threads", type=int, help="default: torch's choice")
@@ -41,13 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure what is asked for; 1 if the results of a provider were wrong."""
-    args.dtype = list(dict.fromkeys(args.dtype or ["float32"]))
+    args.dtype = list(dict.fromkeys(args.dtype or []))
     args.shapes = list(dict.fromkeys(args.shapes))
     _check(args)
     console = make_console()
     lines = _Lines(console)
     lines.say("measuring the machine's limits")
-    limits = measure_limits(args.device, args.dtype)
+    cases = choose_cases(args.quick, args.shapes, args.dtype)
+    limits = measure_limits(args.device, [case.dtype for case in cases])
     where = conditions(args.device)  # now that the clock is that of a machine at work
     path = args.output / f"{slug(where['device'])}-{where['date']}.csv"
     lines.say(describe(where))
@@ -90,7 +96,7 @@ def measure(args: argparse.Namespace, bench: Bench) -> Iterator[list[Row]]:
         bench.say(f"{number}/{len(cases)} {case}: {_short(rows)}")
         yield rows
     training = _optional("training", bench.say)
-    if training and not args.shapes and "float32" in args.dtype:
+    if training and not args.shapes and any(case.dtype == "float32" for case in cases):
         for trainer in training.QUICK if args.quick else training.FULL:
             yield training.measure_trainer(bench, trainer)
 
@@ -103,8 +109,7 @@ def _check(args: argparse.Namespace) -> None:
         if args.threads < 1:
             raise ValueError(f"--threads must be at least 1, got {args.threads}")
         torch.set_num_threads(args.threads)
-    list(choose_cases(args.quick, args.shapes, ["float32"]))
-    for dtype in args.dtype:
+    for dtype in {case.dtype for case in choose_cases(args.quick, args.shapes, args.dtype)}:
         choose_providers(args.device, dtype, args.against)
     args.output.mkdir(parents=True, exist_ok=True)
 

@@ -6,7 +6,7 @@ import gc
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from fastlstm.bench.memory import peak_bytes, saved_bytes
 from fastlstm.bench.providers import Provider, rows_of
 from fastlstm.bench.row import BASELINE, Row
 from fastlstm.bench.timing import Call, Effort, interleave, spread, synchronize
+from fastlstm.bench.variants import Stream
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def measure_case(
 def _check(bench: Bench, case: Case, providers: Sequence[Provider]) -> Iterator[Candidate]:
     """Those that can run the case and give the right results."""
     expected = expected_results(case, bench.device)
-    for provider in providers:
+    for provider in [p for p in providers if p.meant_for(case)]:
         reason = provider.why_not(case, bench.device)
         if reason is not None:
             bench.say(f"{provider.name}: {case} not measured, {reason}")
@@ -83,6 +84,9 @@ def _check(bench: Bench, case: Case, providers: Sequence[Provider]) -> Iterator[
 def make_call(module: nn.Module, case: Case, measure: str, device: str) -> Call:
     """What is timed: one pass of a module, or one step of a decoder that carries its state."""
     x = case.make_input(device, requires_grad=measure == TRAINING)
+    if isinstance(module, Stream):
+        (x_t,) = rows_of(x)
+        return lambda: module.stream(x_t)
     if measure == DECODE:
         state = module(x)[1]
 
@@ -116,7 +120,8 @@ def _time(bench: Bench, case: Case, able: list[Candidate], measure: str) -> list
     for candidate, own in zip(able, times, strict=True):
         ratios = [a / b for a, b in zip(times[0], own, strict=False)]
         share = bench.limits.share(case, measure, statistics.median(own))
-        floor = bench.limits.floor(case, measure) * scale
+        read = replace(case, dtype=candidate.provider.rounds_to or case.dtype)
+        floor = bench.limits.floor(read, measure) * scale
         values = [t * scale for t in own]
         limits = {"gemm_share": share, "floor": floor}
         metric = {"measure": measure, "metric": "time", "unit": unit}

@@ -18,7 +18,6 @@ from fastlstm.bench.plot_style import (
     BLACK,
     BLUE,
     GREY,
-    case_of,
     digits,
     name_axes,
     panels_of,
@@ -56,7 +55,7 @@ def roofline_figure(rows: Sequence[Row]) -> Figure | None:
     title = "Arithmetic achieved: higher is better"
     figure, grid = sheet(chosen, title, note, panels, [2.7] * len(panels), legend, sharex=True)
     machine = [row for row in rows if row.provider == "machine" and row.metric == "rate"]
-    intensities = [_intensity(case_of(row)) for row in chosen]
+    intensities = [_intensity(row.case) for row in chosen]
     for axes, (dtype, measure) in titled(grid, panels):
         axes.set(xscale="log", yscale="log")
         axes.set_xlim(round_ticks(axes.xaxis, min(intensities) / 8, 1.5 * max(intensities)))
@@ -73,8 +72,8 @@ def roofline_figure(rows: Sequence[Row]) -> Figure | None:
 def _compared(rows: Iterable[Row]) -> list[Row]:
     """The rows of fastlstm's default and, for the same case, of nn.LSTM."""
     pair = [row for row in rows if row.p50 > 0 and (row.auto or row.provider == BASELINE)]
-    ours = {(case_of(row), row.measure, row.metric) for row in pair if row.auto}
-    return [row for row in pair if (case_of(row), row.measure, row.metric) in ours]
+    ours = {(row.case, row.measure, row.metric) for row in pair if row.auto}
+    return [row for row in pair if (row.case, row.measure, row.metric) in ours]
 
 
 def _present(rows: Iterable[Row]) -> list[bool]:
@@ -90,7 +89,7 @@ def _points(axes: Axes, rows: Iterable[Row]) -> None:
     """Both points of each shape; intensity depends on little but B, so many shapes share one."""
     shapes: dict[float, dict[Case, dict[bool, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in rows:
-        case = case_of(row)
+        case = row.case
         # FLOP in a ms are 1e6 GFLOP/s
         shapes[_intensity(case)][case][row.auto] = case.flops(row.measure) / row.p50 / 1e6
     for intensity, pairs in shapes.items():
@@ -147,7 +146,7 @@ def memory_figure(rows: Sequence[Row]) -> Figure | None:
     most = MOST_SHAPES // len(panels)
     largest: dict[str, dict[Case, None]] = defaultdict(dict)
     for row in sorted(chosen, key=lambda row: -row.p50):
-        largest[row.dtype][case_of(row)] = None
+        largest[row.dtype][row.case] = None
     cases = {dtype: list(found)[:most] for dtype, found in largest.items()}
     note = (
         "In MiB. Peak: pages in use; saved: bytes allocated, used or not"
@@ -173,9 +172,10 @@ def _bar(ours: bool) -> dict[str, Any]:
 
 def _bars(axes: Axes, rows: Iterable[Row], cases: Sequence[Case]) -> None:
     for row in rows:
-        if case_of(row) in cases:
-            y = cases.index(case_of(row)) + (-0.2 if row.auto else 0.2)
+        if row.case in cases:
+            y = cases.index(row.case) + (-0.2 if row.auto else 0.2)
             size = row.p50 / 2**20
             axes.barh(y, size, 0.36, **_bar(row.auto))
             axes.text(size, y, f" {digits(size)}", va="center", fontsize=8)
-    axes.set_xlim(0, 1.25 * axes.dataLim.xmax)
+    if axes.patches:
+        axes.set_xlim(0, 1.25 * axes.dataLim.xmax)

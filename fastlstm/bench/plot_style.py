@@ -76,12 +76,6 @@ def line_styles(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
     return {name: {**look, "markersize": 4.5, "lw": 1.5} for name, look in named if name in present}
 
 
-def case_of(row: Row) -> Case:
-    """What a row measures."""
-    bidirectional, ragged = row.directions == 2, row.lengths == "ragged"
-    return Case(row.I, row.H, row.layers, row.B, row.T, bidirectional, ragged, row.dtype)
-
-
 def short(case: Case) -> str:
     """A shape as `H128 B16 T64`: width of the input and layers only where they are unusual."""
     text = (

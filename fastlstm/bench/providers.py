@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import backends
-from fastlstm.bench import peers
+from fastlstm.bench import peers, variants
 from fastlstm.bench.case import DECODE, INFERENCE, Case
+from fastlstm.bench.cell_loop import CellLoop
 from fastlstm.bench.row import BASELINE
 from fastlstm.verify import make_ours
 from fastlstm.verify_cases import DTYPES
@@ -33,6 +34,8 @@ class Provider:
     make: a module with the signature of nn.LSTM's `forward` and copies of that nn.LSTM's weights.
     auto: whether it is what `fastlstm.LSTM` takes by default.
     trains: whether it has gradients; `gradients` gives them by nn.LSTM's names.
+    meant_for: the cases it is about; the others are passed over, without a line.
+    rounds_to: the dtype that its results are held to, where that is not the case's.
     """
 
     name: str
@@ -41,60 +44,12 @@ class Provider:
     auto: bool = False
     trains: bool = True
     gradients: Callable[[nn.Module], dict[str, Tensor]] = parameter_gradients
+    meant_for: Callable[[Case], bool] = lambda case: True
+    rounds_to: str | None = None
 
     def runs(self, measure: str) -> bool:
         """Whether it has the pass: without gradients only those that take none."""
         return self.trains or measure in (INFERENCE, DECODE)
-
-
-class CellLoop(nn.Module):
-    """nn.LSTMCell in a Python loop over the steps, as one writes it by hand."""
-
-    def __init__(self, lstm: nn.LSTM) -> None:
-        super().__init__()
-        self.suffixes = [
-            f"_l{layer}{reverse}"
-            for layer in range(lstm.num_layers)
-            for reverse in ("", "_reverse")[: 2 if lstm.bidirectional else 1]
-        ]
-        self.hidden_size, self.directions = lstm.hidden_size, 2 if lstm.bidirectional else 1
-        for suffix in self.suffixes:
-            weight = getattr(lstm, f"weight_ih{suffix}")
-            cell = nn.LSTMCell(weight.shape[1], lstm.hidden_size, device=weight.device)
-            cell = cell.to(weight.dtype)
-            cell.load_state_dict({k: getattr(lstm, k + suffix) for k in cell.state_dict()})
-            self.add_module(f"cell{suffix}", cell)
-
-    def forward(
-        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """As nn.LSTM's, of padded input `[T, B, I]`."""
-        if hx is None:
-            zeros = x.new_zeros(len(self.suffixes), x.shape[1], self.hidden_size)
-            hx = zeros, zeros
-        last = []
-        for layer in range(0, len(self.suffixes), self.directions):
-            ys = []
-            for index in range(layer, layer + self.directions):
-                cell = self.get_submodule(f"cell{self.suffixes[index]}")
-                state, steps = (hx[0][index], hx[1][index]), list(x.unbind())
-                outputs = []
-                for step in reversed(steps) if index > layer else steps:
-                    state = cell(step, state)
-                    outputs.append(state[0])
-                ys.append(torch.stack(outputs[::-1] if index > layer else outputs))
-                last.append(state)
-            x = torch.cat(ys, dim=2) if self.directions == 2 else ys[0]
-        h_n, c_n = (torch.stack(parts) for parts in zip(*last, strict=True))
-        return x, (h_n, c_n)
-
-    def gradients(self) -> dict[str, Tensor]:
-        """The cells' gradients by nn.LSTM's names."""
-        found: dict[str, Tensor] = {}
-        for suffix in self.suffixes:
-            cell = self.get_submodule(f"cell{suffix}")
-            found |= {k + suffix: grad for k, grad in parameter_gradients(cell).items()}
-        return found
 
 
 def clone(lstm: nn.LSTM) -> nn.LSTM:
@@ -139,6 +94,27 @@ def fastlstm_providers(device: str, dtype: str) -> list[Provider]:
     return found
 
 
+def variant_providers(device: str) -> tuple[list[Provider], list[str]]:
+    """What fastlstm.LSTM can be asked for beside its default, and a line for what it can't."""
+    stream = Provider(
+        "fastlstm stream", variants.Stream, _anything, trains=False, meant_for=variants.streams
+    )
+    bf16_weights = Provider(
+        "fastlstm bf16 weights",
+        variants.make_bf16_weights,
+        _anything,
+        trains=False,
+        meant_for=variants.reads_weights,
+        rounds_to="bfloat16",
+    )
+    reasons = ((stream, variants.no_stream), (bf16_weights, variants.no_bf16_weights))
+    found = [(provider, why_not(device)) for provider, why_not in reasons]
+    return (
+        [provider for provider, why in found if why is None],
+        [f"{provider.name}: not measured, {why}" for provider, why in found if why],
+    )
+
+
 def baseline() -> Provider:
     """nn.LSTM itself."""
     return Provider(BASELINE, clone, _anything)
@@ -172,8 +148,9 @@ def choose_providers(
                 f"--against takes {', '.join(map(repr, (BASELINE, *names)))}, got {name!r}"
             )
     wanted = set(against or names)
-    chosen = [baseline(), *fastlstm_providers(device, dtype)]
-    lines = [f"{name}: not measured, {why}" for name, why in absent.items() if name in wanted]
+    own, lines = variant_providers(device)
+    chosen = [baseline(), *fastlstm_providers(device, dtype), *own]
+    lines += [f"{name}: not measured, {why}" for name, why in absent.items() if name in wanted]
     return chosen + [provider for provider in others if provider.name in wanted], lines
 
 

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from fastlstm.bench.case import Case
+
 BASELINE = "nn.LSTM"  # the provider that every ratio is to
 
 
@@ -26,7 +28,8 @@ class Row:
         ratio_p20, ratio_p80: its spread. None where nn.LSTM was not measured.
     gemm_share: FLOP/s of the work over those of a large GEMM of the same dtype.
     floor: a bound from the measured limits, in `unit`: an empty call, and the longer of the
-        products at the GEMM's rate and the reading of large recurrent weights at each step.
+        products at the GEMM's rate and the reading of large recurrent weights at each step, in
+        the dtype that they are kept in.
     """
 
     provider: str
@@ -71,6 +74,11 @@ class Row:
     def shape(self) -> tuple[int, int, int, int, int]:
         """(I, H, layers, B, T)."""
         return self.I, self.H, self.layers, self.B, self.T
+
+    @property
+    def case(self) -> Case:
+        """What it measures."""
+        return Case(*self.shape, self.directions == 2, self.lengths == "ragged", self.dtype)
 
 
 def _parse(kind: str, text: str) -> Any:

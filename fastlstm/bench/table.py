@@ -8,36 +8,49 @@ from statistics import geometric_mean
 from rich.console import Console
 from rich.table import Table
 
-from fastlstm.bench.case import DECODE, PASSES
+from fastlstm.bench.case import DECODE, INFERENCE, PASSES, TRAINING
+from fastlstm.bench.classes import Means, class_means, slower
 from fastlstm.bench.row import BASELINE, Row
 
+CLASS_HEADS = ("shapes", INFERENCE, TRAINING, "of the GEMM's rate")
 WINNER, OURS, LOSER = "bold green", "bold", "red"
 
 
 def print_tables(console: Console, rows: Sequence[Row]) -> None:
-    """One table for each pass and its metric, then the geometric means of our ratios."""
+    """A table for each pass, metric and dtype; then our means by class, and where we are slower."""
     for measure in (*PASSES, DECODE):
         times = [row for row in rows if row.measure == measure and row.metric == "time"]
-        if times:
-            console.print(time_table(times))
-            console.print(_summary(times))
+        for own in by_dtype(times):
+            console.print(time_table(own))
+            console.print(_summary(own))
             console.print()
     for metric in ("peak memory", "saved for backward", "speed"):
-        chosen = [row for row in rows if row.metric == metric]
-        if chosen:
-            console.print(comparison_table(chosen))
+        for own in by_dtype(row for row in rows if row.metric == metric):
+            console.print(comparison_table(own))
             console.print()
+    means = class_means(rows)
+    if means:
+        console.print(class_table(means))
+        console.print()
+        console.print(slower_line(rows), markup=False)
+
+
+def by_dtype(rows: Iterable[Row]) -> list[list[Row]]:
+    """The rows of each dtype, in their order."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row.dtype, []).append(row)
+    return list(found.values())
 
 
 def shape_of(row: Row) -> str:
-    """A row's shape for people."""
+    """A row's shape for people, without its dtype."""
     text = f"{row.I}, {row.H}, {row.layers}, {row.B}, {row.T}"
-    text += " bi" * (row.directions == 2) + " ragged" * (row.lengths == "ragged")
-    return text + f" {row.dtype}" * (row.dtype != "float32")
+    return text + " bi" * (row.directions == 2) + " ragged" * (row.lengths == "ragged")
 
 
 def by_shape(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
-    """Shape, then provider, to row, in the order of the rows."""
+    """Shape, then provider, to row, in the order of the rows, which are of one dtype."""
     found: dict[str, dict[str, Row]] = {}
     for row in rows:
         found.setdefault(shape_of(row), {})[row.provider] = row
@@ -47,7 +60,8 @@ def by_shape(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
 def time_table(rows: Sequence[Row]) -> Table:
     """How many times faster than nn.LSTM every provider is, and how near the limits ours."""
     unit = rows[0].unit
-    title = f"{rows[0].measure}: how many times as fast as nn.LSTM (~: no difference shown)"
+    kind = f"{rows[0].measure}, {rows[0].dtype}"
+    title = f"{kind}: how many times as fast as nn.LSTM (~: no difference shown)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     # the one that fastlstm.LSTM takes stands first
     names = dict.fromkeys(row.provider for row in sorted(rows, key=lambda row: not row.auto))
@@ -69,7 +83,7 @@ def comparison_table(rows: Sequence[Row]) -> Table:
     """Memory or speed: the value of every provider, and how many times better ours is."""
     unit = "MiB" if rows[0].unit == "bytes" else rows[0].unit
     names = list(dict.fromkeys(row.provider for row in rows))
-    title = f"{rows[0].metric} of a training step, {unit}"
+    title = f"{rows[0].metric} of a training step, {rows[0].dtype}, {unit}"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     _add_columns(table, [*(name.replace(" ", "\n") for name in names), "ours"])
     trainer = rows[0].unit == "tokens/s"
@@ -79,6 +93,35 @@ def comparison_table(rows: Sequence[Row]) -> Table:
         cells = [_value(found.get(name)) for name in names]
         table.add_row(label, *cells, f"{ours.ratio:.2f}x" if ours and ours.ratio else "")
     return table
+
+
+def class_table(means: Sequence[Means]) -> Table:
+    """Our geometric means over each class of shapes; of one step only inference is measured."""
+    title = "by class: geometric means of our ratios to nn.LSTM in the same dtype"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("class", no_wrap=True)
+    for head in CLASS_HEADS:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("beside", no_wrap=True)
+    for own in means:
+        table.add_row(own.name, *class_cells(own))
+    return table
+
+
+def class_cells(means: Means) -> list[str]:
+    """The cells of a class after its name: one for each of CLASS_HEADS, and what stands beside."""
+    ratios, shares = means.ratios, means.shares
+    first = ratios.get(INFERENCE) or ratios.get(DECODE)
+    cells = [f"{value:.2f}x" if value else "-" for value in (first, ratios.get(TRAINING))]
+    share = " / ".join(f"{value:.0%}" for value in shares.values()) or "-"
+    beside = ", ".join(f"{name} {value:.2f}x" for name, value in means.beside.items())
+    return [str(means.shapes), *cells, share, beside]
+
+
+def slower_line(rows: Sequence[Row]) -> str:
+    """Where our ratio is below 1, the lowest first."""
+    found = [f"{row.case} {row.measure} {ratio_of(row)}" for row in slower(rows)]
+    return f"Below 1 in {len(found)}: {'; '.join(found)}." if found else "Below 1 in none."
 
 
 def _add_columns(table: Table, heads: Sequence[str]) -> None:
@@ -110,10 +153,15 @@ def _time(row: Row | None, best: Row) -> str:
     return f"[{WINNER}]{text}[/]" if row is best else text
 
 
+def ratio_of(row: Row) -> str:
+    """A ratio, with ~ before one whose spread holds 1."""
+    return "-" if row.ratio is None else "~" * inconclusive(row) + f"{row.ratio:.2f}x"
+
+
 def _ratio(row: Row | None, best: Row) -> str:
     if row is None or row.ratio is None:
         return "-"
-    text = ("~" if inconclusive(row) else "") + f"{row.ratio:.2f}x"
+    text = ratio_of(row)
     if row is best:
         return f"[{WINNER}]{text}[/]"
     if not row.auto:

@@ -9,14 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from fastlstm.bench.case import FORWARD, INFERENCE, TRAINING, Case
+from fastlstm.bench.case import FORWARD, TRAINING, Case
 from fastlstm.bench.conditions import conditions, describe, slug
-from fastlstm.bench.grid import FULL, QUICK, choose_cases, parse_shape
-from fastlstm.bench.limits import Limits, measure_limits
 from fastlstm.bench.memory import peak_bytes, saved_bytes
 from fastlstm.bench.row import Row, last_run, read_rows, write_rows
 from fastlstm.bench.timing import Effort, interleave, spread
-from fastlstm.verify_cases import DTYPES
 
 ROW = Row(
     provider="fastlstm cpu", measure="inference", I=3, H=4, layers=1, B=2, T=5, metric="time",
@@ -56,30 +53,6 @@ def test_ragged_work_counts_only_the_rows_that_are_there():
     rows = case.make_input("cpu", False).data.shape[0]
     assert rows == sum(case.lengths()) < 4 * 16
     assert case.flops(FORWARD) == rows * Case(3, 5, 1, 1, 1).flops(FORWARD)
-
-
-def test_the_floor_is_the_longest_of_what_cannot_be_avoided():
-    mib = (512, 512)
-    gemv = {mib: 1e9, (8192, 8192): 1e6}
-    limits = Limits({"float32": 1e10}, gemv, call=0.5, gemm_size={}, streamed=1 << 20)
-    small, large = Case(8, 8, 1, 1, 10), Case(512, 512, 1, 1, 10)
-    assert limits.floor(small, INFERENCE) == pytest.approx(0.5 + small.flops(INFERENCE) / 1e10)
-    # 4 MiB of recurrent weights at each step, from where 1 MiB lies: slower memory does not count
-    reading = 10 * large.recurrent_bytes() / 1e9
-    assert large.recurrent_bytes() == 4 << 20
-    assert limits.floor(large, INFERENCE) == pytest.approx(0.5 + reading)
-    assert limits.floor(large, TRAINING) == pytest.approx(0.5 + 2 * reading)
-    on_chip = Limits({"float32": 1e10}, gemv, call=0.5, gemm_size={}, streamed=64 << 20)
-    products = large.flops(INFERENCE) / 1e10
-    assert on_chip.floor(large, INFERENCE) == pytest.approx(0.5 + products)
-    assert limits.share(small, INFERENCE, 1.0) == small.flops(INFERENCE) / 1e10
-
-
-def test_measured_limits_are_plausible():
-    limits = measure_limits("cpu", ["float32"])
-    assert 1e9 < limits.gemm["float32"] < 1e14
-    assert all(1e8 < speed < 1e13 for speed in limits.gemv.values())
-    assert 1e-8 < limits.call < 1e-3
 
 
 def test_interleave_takes_turns_and_times_each_call():
@@ -145,6 +118,12 @@ def test_rows_survive_a_file(tmp_path):
     assert last_run(read_rows(path)) == [later]
 
 
+def test_a_row_knows_its_case():
+    row = replace(ROW, directions=2, lengths="ragged", dtype="bfloat16")
+    assert row.case == Case(3, 4, 1, 2, 5, True, True, "bfloat16")
+    assert ROW.case == Case(3, 4, 1, 2, 5)
+
+
 def test_another_file_is_not_appended_to_or_read(tmp_path):
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,2\n")
@@ -164,27 +143,6 @@ def test_conditions_are_fields_of_a_row_and_readable():
     assert row.device in text
     assert row.commit in text
     assert slug("Intel(R) Xeon(R) CPU @ 2.80GHz") == "intel-xeon-cpu-2.80ghz"
-
-
-@pytest.mark.parametrize(
-    "text", ["1,2,3,4", "1,2,3,4,5,6", "1,2,3,4,0", "1,2,3,4,x", "-1,2,3,4,5", ""]
-)
-def test_a_malformed_shape_is_an_error(text):
-    with pytest.raises(ValueError, match="--shapes takes I,H,L,B,T"):
-        parse_shape(text)
-
-
-def test_grids():
-    assert parse_shape("1,2,3,4,5") == Case(1, 2, 3, 4, 5)
-    assert list(choose_cases(True, ["1,2,3,4,5"], ["float64"])) == [
-        Case(1, 2, 3, 4, 5, dtype="float64")
-    ]
-    for grid in (QUICK, FULL):
-        assert len(set(grid)) == len(grid)
-        assert {case.directions for case in grid} == {1, 2}
-        assert {case.ragged for case in grid} == {False, True}
-        assert any(case.decodes for case in grid)
-        assert len(list(choose_cases(grid is QUICK, [], list(DTYPES)))) == 4 * len(grid)
 
 
 def test_importing_the_command_needs_no_extra():

@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from made_up_rows import make_row, make_rows
 
-from fastlstm.bench.case import DECODE, INFERENCE, Case
+from fastlstm.bench.case import DECODE, INFERENCE, TRAINING, Case
 from fastlstm.bench.row import read_rows, write_rows
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,53 @@ def test_each_figure_stands_in_its_cell(readme):
     assert "| 2 x 128 | 1 x 1 | 96 | 300,000 | 3.00x |" in lines
     assert rows[0].device in " ".join(text.split())
     assert rows[0].commit in text
+
+
+def test_the_classes_and_the_slower_shapes_stand_first(readme):
+    plain, step = Case(128, 128, 1, 32, 64), Case(64, 64, 1, 1, 1)
+    rows = [
+        make_row(case, "fastlstm cpu", measure, ratio=ratio, gemm_share=share)
+        for case, measure, ratio, share in (
+            (plain, INFERENCE, 0.5, 0.25),
+            (plain, TRAINING, 2.0, 0.75),
+            (replace(plain, dtype="bfloat16"), INFERENCE, 3.0, 0.5),
+            (step, DECODE, 4.0, None),
+        )
+    ]
+    rows.append(make_row(step, "nn.LSTM", DECODE, ratio=1.0))
+    classes, counts, below, *_ = readme.section(rows, "a.csv").split("\n\n")[1:]
+    assert classes.splitlines() == [
+        "| class | shapes | inference | forward and backward | of the GEMM's FLOP/s |",
+        "| --- | --- | --- | --- | --- |",
+        "| H 128 to 1024, B >= 16 | 1 | 0.50x | 2.00x | 25% / 75% |",
+        "| H 128 to 1024, B >= 16, bfloat16 | 1 | 3.00x | - | 50% |",
+        "| one step, B = 1 | 1 | 4.00x | - | - |",
+        "| whole grid, padded, one direction | 1 | 0.50x | 2.00x | - |",
+    ]
+    assert counts.startswith("Inference: faster in 1 shapes, slower in 1, no difference")
+    assert below == "Below 1 in 1: I128 H128 L1 B32 T64 inference 0.50x."
+
+
+def test_what_stands_beside_has_a_column(readme):
+    case = Case(512, 512, 1, 1, 64)
+    rows = [make_row(case, "fastlstm cpu", m, ratio=2.0) for m in (INFERENCE, TRAINING)]
+    rows.append(make_row(case, "fastlstm bf16 weights", INFERENCE, ratio=3.0))
+    lines = readme.section(rows, "a.csv").splitlines()
+    assert "| B = 1, H >= 512 | 1 | 2.00x | 2.00x | - | bf16 weights 3.00x |" in lines
+    assert "Below 1 in none." in lines
+
+
+def test_each_dtype_has_its_tables(readme):
+    cases = [Case(H, H, 1, 16, 32) for H in (128, 256)] + [Case(650, 650, 2, 20, 35)]
+    half = [replace(case, dtype="bfloat16") for case in cases]
+    text = readme.section(make_rows([*cases, *half]), "a.csv")
+    titles = [line for line in text.splitlines() if line.startswith(("One layer", "Other"))]
+    assert titles == [
+        "One layer, I = H, T = 32: inference / forward and backward",
+        "Other shapes",
+        "One layer, I = H, T = 32, bfloat16: inference / forward and backward",
+        "Other shapes, bfloat16",
+    ]
 
 
 def test_it_is_written_between_the_comments_and_checked(readme, monkeypatch, tmp_path, capsys):
