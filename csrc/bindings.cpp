@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lstm.h"
+#include "weight_cache.h"
 #include "workspace.h"
 
 namespace py = pybind11;
@@ -15,16 +16,23 @@ using namespace fastlstm;
 namespace {
 
 using Address = std::uintptr_t;
-// Of each direction ih, hh, bias_ih, bias_hh, hr; what is not there is 0.
-using Addresses = std::array<std::array<Address, 5>, kMaxDirections>;
+// As nn.LSTM has them, the second direction's after the first's: ih, hh, perhaps bias_ih and
+// bias_hh, perhaps hr. None at all: not wanted.
+using Addresses = std::vector<Address>;
 
 void* pointer(Address address) { return reinterpret_cast<void*>(address); }
 
 template <class Pointer>
-void set(Weights<Pointer> (&weights)[kMaxDirections], const Addresses& addresses) {
-  for (int d = 0; d < kMaxDirections; ++d) {
-    const auto& a = addresses[d];
-    weights[d] = {pointer(a[0]), pointer(a[1]), pointer(a[2]), pointer(a[3]), pointer(a[4])};
+void set(Weights<Pointer> (&weights)[kMaxDirections], const Addresses& addresses,
+         std::int64_t directions) {
+  const std::size_t arity = addresses.size() / directions;
+  for (std::int64_t d = 0; arity && d < directions; ++d) {
+    const Address* a = addresses.data() + d * arity;
+    Weights<Pointer>& w = weights[d];
+    w = {pointer(a[0]), pointer(a[1]), nullptr, nullptr, nullptr};
+    if (arity > 3) w.bias_ih = pointer(a[2]);
+    if (arity > 3) w.bias_hh = pointer(a[3]);
+    if (arity % 2) w.hr = pointer(a[arity - 1]);
   }
 }
 
@@ -56,13 +64,13 @@ Type type_of(bool bfloat16) { return bfloat16 ? Type::kBFloat16 : Type::kFloat32
 template <std::size_t N>
 using AddressesOf = std::array<Address, N>;
 
-void forward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& weights,
+void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addresses& weights,
              const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<2>& kept) {
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
   const Sizes sizes(numbers);
-  ForwardArgs args{sizes.shape, type_of(bfloat16)};
-  set(args.weights, weights);
+  ForwardArgs args{sizes.shape, type_of(bfloat16), wide};
+  set(args.weights, weights, args.shape.directions);
   args.x = pointer(in[0]);
   args.h_0 = pointer(in[1]);
   args.c_0 = pointer(in[2]);
@@ -71,6 +79,12 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& weig
   args.c_n = pointer(out[2]);
   args.gates = pointer(kept[0]);
   args.c = static_cast<float*>(pointer(kept[1]));
+  Packed packed[kMaxDirections];
+  for (std::int64_t d = 0; !args.gates && d < args.shape.directions; ++d) {
+    if (!kernels.reads_packed(args) && !wide) break;
+    packed[d] = cached_weights(kernels, args.shape, args.type, wide, args.weights[d]);
+  }
+  for (std::int64_t d = 0; d < args.shape.directions; ++d) args.packed[d] = packed[d].get();
   kernels.forward(args, Workspace(kernels.forward_workspace(args)).data());
 }
 
@@ -81,7 +95,7 @@ void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& wei
   py::gil_scoped_release nogil;
   const Sizes sizes(numbers);
   BackwardArgs args{sizes.shape, type_of(bfloat16)};
-  set(args.weights, weights);
+  set(args.weights, weights, args.shape.directions);
   args.x = pointer(in[0]);
   args.h_0 = pointer(in[1]);
   args.c_0 = pointer(in[2]);
@@ -94,8 +108,8 @@ void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& wei
   args.dx = pointer(out[0]);
   args.dh_0 = pointer(out[1]);
   args.dc_0 = pointer(out[2]);
-  args.wants_dweights = dweights[0][0] != 0;
-  set(args.dweights, dweights);
+  args.wants_dweights = !dweights.empty();
+  set(args.dweights, dweights, args.shape.directions);
   kernels.backward(args, Workspace(kernels.backward_workspace(args)).data());
 }
 

@@ -57,6 +57,7 @@ struct Weights {
 struct ForwardArgs {
   Shape shape;
   Type type;
+  bool wide;  // h_0, c_0, y, h_n and c_n are float whatever the type is; nothing is kept
   Weights<const void*> weights[kMaxDirections];
   const void* x;    // [N, I]
   const void* h_0;  // [D, B, O]
@@ -96,11 +97,15 @@ struct Kernels {
   // Bytes of 64-byte aligned workspace.
   size_t (*forward_workspace)(const ForwardArgs&);
   size_t (*backward_workspace)(const BackwardArgs&);
+  // Whether `forward` would read packed weights, were they given.
+  bool (*reads_packed)(const ForwardArgs&);
   void (*forward)(const ForwardArgs&, void* workspace);
   void (*backward)(const BackwardArgs&, void* workspace);
   // The weights of a direction as the forward pass reads them: floats, and the packing.
   size_t (*packed_size)(const Shape&, Type);
   void (*pack)(const Shape&, Type, const Weights<const void*>&, float* packed);
+  uint64_t (*fingerprint)(const void* data, int64_t bytes);
+  void (*round)(const float* from, uint16_t* bfloat16, int64_t count);
 };
 
 namespace generic {

@@ -15,7 +15,7 @@ struct Exponential {
 
 // |x| must be at most 87, so that 2^n is a normal number.
 template <int N>
-inline Exponential<N> exponential(const vec (&x)[N]) {
+inline __attribute__((always_inline)) Exponential<N> exponential(const vec (&x)[N]) {
   // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low bits of the sum.
   const vec magic = broadcast(12582912.0f);
   Exponential<N> e;
@@ -56,7 +56,7 @@ constexpr float kTanhLimit = 9.05f;  // beyond it tanh rounds to 1
 
 // tanh(x) = (e^2x - 1) / (e^2x + 1), by way of expm1 so that small x keep their digits.
 template <int N>
-inline void tanh(vec (&x)[N]) {
+inline __attribute__((always_inline)) void tanh(vec (&x)[N]) {
   vec twice[N];
 #pragma GCC unroll 8
   for (int i = 0; i < N; ++i) twice[i] = clamp(x[i] + x[i], 2 * kTanhLimit);
@@ -69,7 +69,7 @@ inline void tanh(vec (&x)[N]) {
 }
 
 // Pre-activations of one vector of units -> i, f, g, o: sigmoid, but tanh for g.
-inline void activate(vec (&z)[kGates]) {
+inline __attribute__((always_inline)) void activate(vec (&z)[kGates]) {
   vec x[kGates];
 #pragma GCC unroll 4
   for (int i = 0; i < kGates; ++i) {

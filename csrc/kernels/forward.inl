@@ -110,6 +110,7 @@ void projection_tile(const Forward<T>& f, const Step& step, int64_t b, int64_t f
     for (int c = 0; c < C; ++c) {
       const int64_t at = (first + c) * kLanes;
       T::store(f.y(step, b + r) + at, z[r][c], first_lanes(shape.projection - at));
+      if (f.args.wide) store_wide(f, step, b + r, at, z[r][c]);
     }
   }
 }
@@ -140,16 +141,18 @@ void project_output(const Forward<T>& f, const Step& step, const Share& share, i
 }
 
 // Copies the final states of the sequences [begin, end), which end with this step.
-template <class T>
+template <class T, class Out>
 void keep_final_states(const Forward<T>& f, const Step& step, int64_t begin, int64_t end) {
+  typedef typename Out::Element Element;
   const Shape& shape = f.shape;
-  typedef typename T::Element Element;
   for (int64_t b = begin; b < end; ++b) {
+    const Element* y =
+        static_cast<const Element*>(f.args.y) + step.at(step.row() + b, shape.output());
     Element* h_n = static_cast<Element*>(f.args.h_n) + step.state(b, shape.output());
-    for (int64_t j = 0; j < shape.output(); ++j) h_n[j] = f.y(step, b)[j];
+    for (int64_t j = 0; j < shape.output(); ++j) h_n[j] = y[j];
     Element* c_n = static_cast<Element*>(f.args.c_n) + step.state(b, shape.hidden);
     for (int64_t j = 0; j < shape.hidden; j += kLanes) {
-      T::store(c_n + j, load(f.c_at(step, b) + j), first_lanes(shape.hidden - j));
+      Out::store(c_n + j, load(f.c_at(step, b) + j), first_lanes(shape.hidden - j));
     }
   }
 }
@@ -166,21 +169,31 @@ Forward<T>::Forward(const ForwardArgs& args, Arena& arena) : args(args), shape(a
     gates_x[d] = arena.take<float>((fused ? 1 : chunk_steps) * batch * gates);
     c[d] = arena.take<float>(batch * shape.padded());
     m[d] = arena.take<Element>(shape.projection ? batch * shape.padded() : 0);
+    h[d] = arena.take<Element>(args.wide ? 2 * batch * shape.output() : 0);
   }
 }
 
-// c_0 of the share's rows, padded with zeros.
-template <class T>
+// c_0 of the share's rows, padded with zeros; and h_0, where it is not of the type.
+template <class T, class In>
 void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
-  typedef typename T::Element Element;
+  typedef typename In::Element Element;
   const Shape& shape = f.shape;
-  const Element* c_0 = static_cast<const Element*>(f.args.c_0);
   for (int64_t b = rows.begin; b < rows.end; ++b) {
-    const Element* from = c_0 + (direction * shape.batch + b) * shape.hidden;
-    float* to = f.c[direction] + b * shape.padded();
+    const int64_t row = direction * shape.batch + b;
+    const Element* c_0 = static_cast<const Element*>(f.args.c_0) + row * shape.hidden;
+    float* c = f.c[direction] + b * shape.padded();
     for (int64_t j = 0; j < shape.padded(); j += kLanes) {
       const int64_t left = shape.hidden - j;
-      store(to + j, left > 0 ? T::load(from + j, first_lanes(left)) : vec{});
+      store(c + j, left > 0 ? In::load(c_0 + j, first_lanes(left)) : vec{});
+    }
+    if (!f.args.wide) continue;
+    const Element* h_0 = static_cast<const Element*>(f.args.h_0) + row * shape.output();
+    for (int64_t j = 0; j < shape.output(); j += kLanes) {
+      const Lanes lanes = first_lanes(shape.output() - j);
+      for (int64_t slot = 0; slot < 2; ++slot) {
+        auto* h = f.h[direction] + (slot * shape.batch + b) * shape.output();
+        T::store(h + j, In::load(h_0 + j, lanes), lanes);
+      }
     }
   }
 }
@@ -202,7 +215,12 @@ bool forward_steps(const Forward<T>& f, int64_t direction, Share& share) {
       }
       if (!share.meet_in_step()) return false;
       if (share.member == 0 || share.splits_rows) {
-        keep_final_states(f, step, clip(step.surviving, share.rows.begin, row_end), row_end);
+        const int64_t ending = clip(step.surviving, share.rows.begin, row_end);
+        if (f.args.wide) {
+          keep_final_states<T, Float32>(f, step, ending, row_end);
+        } else {
+          keep_final_states<T, T>(f, step, ending, row_end);
+        }
       }
     }
   }
@@ -213,7 +231,11 @@ template <class T>
 void forward_share(Share share, void* context) {
   const Forward<T>& f = *static_cast<const Forward<T>*>(context);
   for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {
-    begin_states(f, d, share.own_rows());
+    if (f.args.wide) {
+      begin_states<T, Float32>(f, d, share.own_rows());
+    } else {
+      begin_states<T, T>(f, d, share.own_rows());
+    }
     if (!f.args.packed[d]) pack_share<T>(f.shape, f.args.weights[d], f.weights[d], share);
     if (!share.meet() || !forward_steps(f, d, share)) return;
   }
@@ -244,6 +266,8 @@ inline size_t forward_workspace(const ForwardArgs& args) {
   }
   return arena.used();
 }
+
+inline bool reads_packed(const ForwardArgs& args) { return !decodes(args); }
 
 template <class T>
 void choose_forward(const ForwardArgs& args, void* workspace) {

@@ -12,6 +12,7 @@ struct Forward {
   PackedWeights weights[kMaxDirections];
   float* gates_x[kMaxDirections];  // [rows of a chunk][blocks][4][kLanes]; fused: [B] of them
   float* c[kMaxDirections];        // [B, H']: c_0, then the running state unless args.c keeps it
+  Element* h[kMaxDirections];      // wide: [2][B, O], h_0 and then h of even and of odd steps
   Element* m[kMaxDirections];      // [B, H']: h before its projection
 
   Forward(const ForwardArgs& args, Arena& arena);
@@ -19,11 +20,14 @@ struct Forward {
   const Element* x(int64_t row) const {
     return static_cast<const Element*>(args.x) + row * shape.input;
   }
+  // h of a step as the next one reads it; that is y, unless y is wide.
   Element* y(const Step& step, int64_t b) const {
+    if (args.wide) return h[step.direction] + (step.n % 2 * shape.batch + b) * shape.output();
     return static_cast<Element*>(args.y) + step.at(step.row() + b, shape.output());
   }
   const Element* h_prev(const Step& step, int64_t b) const {
     const int64_t size = shape.output();
+    if (args.wide) return h[step.direction] + ((step.n + 1) % 2 * shape.batch + b) * size;
     if (b < step.continuing) {
       return static_cast<const Element*>(args.y) + step.at(step.row_before + b, size);
     }
@@ -74,8 +78,8 @@ inline void prefetch_tile(const Forward<T>& f, const Step& step, const Chunk& ch
 
 // One row, one block: pre-activations -> c; what is left of z for h is o.
 template <class T>
-inline vec forward_cell(const Forward<T>& f, const Step& step, int64_t b, int64_t block,
-                        vec (&z)[kGates]) {
+inline __attribute__((always_inline)) vec forward_cell(const Forward<T>& f, const Step& step,
+                                                       int64_t b, int64_t block, vec (&z)[kGates]) {
   const int64_t unit = block * kLanes;
   if (f.shape.hidden - unit < kLanes) {  // padding stays 0 whatever x is: 0 * Inf would be NaN
     for (int i = 0; i < kGates; ++i) z[i] = keep(z[i], first_lanes(f.shape.hidden - unit));
@@ -91,9 +95,19 @@ inline vec forward_cell(const Forward<T>& f, const Step& step, int64_t b, int64_
   return c;
 }
 
+// Where y is wide.
 template <class T>
-inline void store_h(const Forward<T>& f, const Step& step, int64_t b, int64_t block, vec h) {
+inline void store_wide(const Forward<T>& f, const Step& step, int64_t b, int64_t column, vec y) {
+  const int64_t size = f.shape.output();
+  float* to = static_cast<float*>(f.args.y) + step.at(step.row() + b, size);
+  store(to + column, y, first_lanes(size - column));
+}
+
+template <class T>
+inline __attribute__((always_inline)) void store_h(const Forward<T>& f, const Step& step, int64_t b,
+                                                   int64_t block, vec h) {
   const int64_t unit = block * kLanes;
+  if (f.args.wide && !f.shape.projection) store_wide(f, step, b, unit, h);
   auto* to = f.hidden(step, b) + unit;
   // Before a projection its rows are padded, and are read in whole words.
   if (f.shape.hidden - unit >= kLanes || f.shape.projection) {
@@ -165,6 +179,25 @@ inline void row_gates(const Forward<T>& f, const Step& step, int64_t b, int64_t 
   }
 }
 
+// The pointwise part of a lone sequence, N blocks.
+template <class T, int N>
+inline __attribute__((always_inline)) void row_cells(const Forward<T>& f, const Step& step,
+                                                     int64_t b, int64_t block, const float* z) {
+  vec c[N];
+  vec o[N];
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+    vec own[kGates];
+#pragma GCC unroll 4
+    for (int i = 0; i < kGates; ++i) own[i] = load(z + ((block + n) * kGates + i) * kLanes);
+    c[n] = forward_cell(f, step, b, block + n, own);
+    o[n] = own[3];
+  }
+  tanh(c);
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) store_h(f, step, b, block + n, o[n] * c[n]);
+}
+
 // A lone sequence b, the share's blocks. All products come before the pointwise part: so the chains
 // of one block run beside those of the others.
 template <class T>
@@ -177,14 +210,9 @@ void forward_row(const Forward<T>& f, const Step& step, const Chunk& chunk, int6
     row_gates<T, 2>(f, step, b, blocks.begin + 2 * in_turn(pairs, step.n, n), z);
   }
   if (blocks.size() % 2) row_gates<T, 1>(f, step, b, blocks.end - 1, z);
-  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-    vec own[kGates];
-#pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) own[i] = load(z + (block * kGates + i) * kLanes);
-    vec c[1] = {forward_cell(f, step, b, block, own)};
-    tanh(c);
-    store_h(f, step, b, block, own[3] * c[0]);
-  }
+  int64_t block = blocks.begin;
+  for (; block + 2 <= blocks.end; block += 2) row_cells<T, 2>(f, step, b, block, z);
+  if (block < blocks.end) row_cells<T, 1>(f, step, b, block, z);
 }
 
 // The tile of `rows` sequences, at most R.

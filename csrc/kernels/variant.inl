@@ -16,6 +16,7 @@ namespace {
 #include "cell.inl"
 #include "product.inl"
 #include "packing.inl"
+#include "fingerprint.inl"
 #include "step.inl"
 
 #include "forward_weights.inl"
@@ -34,10 +35,13 @@ namespace {
 extern const Kernels kernels{FASTLSTM_STRING(FASTLSTM_ISA),
                              &forward_workspace,
                              &backward_workspace,
+                             &reads_packed,
                              &forward,
                              &backward,
                              &packed_size,
-                             &pack};
+                             &pack,
+                             &fingerprint,
+                             &round_to_bfloat16};
 
 }  // namespace FASTLSTM_ISA
 }  // namespace fastlstm

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import pairwise
 
 import torch
@@ -66,23 +67,29 @@ def forward(
     precision: str = "",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """See `fastlstm.ops.lstm_forward`."""
+    dtype = x.dtype
+    x, h_0, c_0 = _checked(x, dtype), _checked(h_0, dtype), _checked(c_0, dtype)
     directions, batch, hidden = c_0.shape
-    x, h_0, c_0 = (_checked(t, x.dtype) for t in (x, h_0, c_0))
     weights = _checked_weights(weights, x, h_0, c_0)
-    rows = x.numel() // x.shape[-1] if x.shape[-1] else x.shape[:-1].numel()
-    offsets = _offsets(batch_sizes, rows, batch)
-    padded = -(-hidden // _PADDING) * _PADDING if save else 0
+    rows = x[..., 0].numel() if x.dim() == 2 else x.shape[0] * batch
+    offsets = None if batch_sizes is None else _offsets(batch_sizes, rows, batch)
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
     y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
-    kept = (rows, directions) if save else ()
-    c = torch.empty(*kept, padded, dtype=torch.float32)
-    gates = torch.empty(*kept, 4 * padded, dtype=x.dtype)
+    if save:
+        padded = -(-hidden // _PADDING) * _PADDING
+        c = x.new_empty((rows, directions, padded), dtype=torch.float32)
+        gates = x.new_empty((rows, directions, 4 * padded))
+    else:
+        c, gates = x.new_empty(0, dtype=torch.float32), x.new_empty(0)
+    wide = precision == "bf16" and dtype is torch.float32  # weights and h in bfloat16, all else not
+    products = x.bfloat16() if wide else x
     _C.forward(
         _sizes(x, h_0, c_0, weights, offsets),
-        x.dtype is torch.bfloat16,
-        _addresses(weights, directions),
-        (x.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
+        products.dtype is torch.bfloat16,
+        wide,
+        [w.data_ptr() for w in weights],
+        (products.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
         (y.data_ptr(), h_n.data_ptr(), c_n.data_ptr()),
         (gates.data_ptr(), c.data_ptr()) if save else (0, 0),
     )
@@ -109,62 +116,65 @@ def backward(
     weights = _checked_weights(weights, x, h_0, c_0)
     c, gates = _checked(c, torch.float32), _checked(gates, x.dtype)
     arriving = [None if d is None else _checked(d, x.dtype) for d in (dy, dh_n, dc_n)]
-    directions, batch, _ = c_0.shape
-    offsets = _offsets(batch_sizes, gates.shape[0], batch)
+    offsets = None
+    if batch_sizes is not None:
+        offsets = _offsets(batch_sizes, gates.shape[0], c_0.shape[1])
     dx = x.new_empty(x.shape if needs_dx else (0,))
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
     dweights = [w.new_empty(w.shape if needs_dweights else (0,)) for w in weights]
     _C.backward(
         _sizes(x, h_0, c_0, weights, offsets),
         x.dtype is torch.bfloat16,
-        _addresses(weights, directions),
+        [w.data_ptr() for w in weights],
         tuple(t.data_ptr() for t in (x, h_0, c_0, y, gates, c)),
         tuple(0 if t is None else t.data_ptr() for t in arriving),
         (dx.data_ptr() if needs_dx else 0, dh_0.data_ptr(), dc_0.data_ptr()),
-        _addresses(dweights, directions),
+        [w.data_ptr() for w in dweights] if needs_dweights else [],
     )
     return dx, dh_0, dc_0, dweights
 
 
 def _checked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """The tensor, contiguous, once it is sure that C++ can read it."""
-    if tensor.dtype is not dtype or dtype not in DTYPES or tensor.device.type != "cpu":
+    if tensor.dtype is not dtype or dtype not in DTYPES or not tensor.is_cpu:
         raise RuntimeError(
             "backend='cpu' needs every tensor on 'cpu' in the dtype of x, torch.float32 or "
             f"torch.bfloat16, got {tensor.dtype} on {tensor.device.type!r}"
         )
-    return tensor.contiguous()
+    return tensor if tensor.is_contiguous() else tensor.contiguous()
+
+
+@lru_cache
+def _named_shapes(
+    arity: int, input_size: int, hidden: int, output: int
+) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The names and shapes of the weights of one direction."""
+    gates = 4 * hidden
+    biases = (("bias_ih", (gates,)), ("bias_hh", (gates,))) if arity > 3 else ()
+    projection = (("weight_hr", (output, hidden)),) if arity % 2 else ()
+    products = ("weight_ih", (gates, input_size)), ("weight_hh", (gates, output))
+    return (*products, *biases, *projection)
 
 
 def _checked_weights(
     weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tensor
 ) -> list[Tensor]:
     directions, _, hidden = c_0.shape
-    output = h_0.shape[2]
     arity = len(weights) // directions
-    names = ["weight_ih", "weight_hh"] + ["bias_ih", "bias_hh"] * (arity > 3)
-    names += ["weight_hr"] * (arity % 2)
-    shapes = {
-        "weight_ih": (4 * hidden, x.shape[-1]),
-        "weight_hh": (4 * hidden, output),
-        "bias_ih": (4 * hidden,),
-        "bias_hh": (4 * hidden,),
-        "weight_hr": (output, hidden),
-    }
-    for index, weight in enumerate(weights):
-        name = names[index % arity]
-        if weight.shape != shapes[name]:
+    shapes = _named_shapes(arity, x.shape[-1], hidden, h_0.shape[2]) * directions
+    checked = []
+    for weight, (name, shape) in zip(weights, shapes, strict=True):
+        if weight.shape != shape:
             raise RuntimeError(
-                f"{name} must have shape {shapes[name]} for input_size={x.shape[-1]} and "
+                f"{name} must have shape {shape} for input_size={x.shape[-1]} and "
                 f"hidden_size={hidden}, got {tuple(weight.shape)}"
             )
-    return [_checked(weight, x.dtype) for weight in weights]
+        checked.append(_checked(weight, x.dtype))
+    return checked
 
 
-def _offsets(batch_sizes: Tensor | None, rows: int, batch: int) -> Tensor | None:
+def _offsets(batch_sizes: Tensor, rows: int, batch: int) -> Tensor:
     """``[T + 1]`` int64: packed step t owns the rows from offsets[t] up to offsets[t + 1]."""
-    if batch_sizes is None:
-        return None
     sizes = batch_sizes.tolist()
     falling = all(a >= b for a, b in pairwise(sizes))
     if sum(sizes) != rows or sizes[0] != batch or sizes[-1] < 0 or not falling:
@@ -186,14 +196,3 @@ def _sizes(
     projection = h_0.shape[2] if len(weights) // directions % 2 else 0
     threads = torch.get_num_threads()
     return steps, batch, x.shape[-1], hidden, projection, directions, address, threads
-
-
-def _addresses(weights: Sequence[Tensor], directions: int) -> tuple[tuple[int, ...], ...]:
-    """Of each direction weight_ih, weight_hh, bias_ih, bias_hh and weight_hr; 0: not there."""
-    arity = len(weights) // directions
-    both = []
-    for d in range(directions):
-        ih, hh, *rest = (w.data_ptr() for w in weights[d * arity : (d + 1) * arity])
-        bias = rest[:2] if arity > 3 else [0, 0]
-        both.append((ih, hh, *bias, rest[-1] if arity % 2 else 0))
-    return tuple(both) if directions == 2 else (*both, (0,) * 5)
