@@ -90,9 +90,9 @@ void backward_last(const Backward<T>& f, const BackwardStep& step, const Share& 
   const Range own = share.units(panels.count);
   for (int64_t b = begin; b < end; ++b) {
     for (int64_t v = panels.first(own.begin); v < panels.first(own.end); ++v) {
-      const vec dh = arriving(f, step, b, v * kLanes);
       if constexpr (kTile == Tile::kStep) {
-        backward_cells<T, 1>(f, step, &b, &v, {dh});
+        vec dh[1] = {};
+        backward_cells<T, 1>({cell_back_at(f, step, b, v)}, dh, {f.shape.hidden - v * kLanes});
       } else {
         store_dh<kTile>(f, step, b, v * kLanes, vec{});
       }

@@ -82,53 +82,84 @@ struct BackwardStep : Step {
   }
 };
 
-// N vectors of units of some rows: dh of h before any projection -> dgates, dc of the step before.
-template <class T, int N>
-inline void backward_cells(const Backward<T>& f, const BackwardStep& step, const int64_t* rows,
-                           const int64_t* blocks, const vec (&dh)[N]) {
+// Where the pointwise part of one row and vector of units reads and writes, worked out before the
+// product of a tile.
+template <class T>
+struct CellBack {
+  const typename T::Element* gates;
+  const float* c;
+  const float* c_prev;
+  float* dc;
+  typename T::Element* dgates;
+  typename T::Element* m;           // or null: no projection
+  const typename T::Element* dy;    // or null
+  const typename T::Element* dh_n;  // or null
+};
+
+template <class T>
+inline __attribute__((always_inline)) CellBack<T> cell_back_at(const Backward<T>& f,
+                                                               const BackwardStep& step, int64_t b,
+                                                               int64_t block) {
   const auto& of = f.of[step.direction];
-  vec tanh_c[N];
-#pragma GCC unroll 4
-  for (int n = 0; n < N; ++n) tanh_c[n] = load(f.c(step, rows[n]) + blocks[n] * kLanes);
-  tanh(tanh_c);
-#pragma GCC unroll 4
-  for (int n = 0; n < N; ++n) {
-    const int64_t b = rows[n];
-    const int64_t unit = blocks[n] * kLanes;
-    const auto* gates = f.gates(step, b) + kGates * unit;
-    vec a[kGates];
-#pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) a[i] = T::load(gates + i * kLanes);
-    float* dc = f.dc(step, b) + unit;
-    const vec own =
-        f.shape.hidden - unit < kLanes ? keep(dh[n], first_lanes(f.shape.hidden - unit)) : dh[n];
-    const CellGradient d =
-        cell_backward(a, tanh_c[n], load(f.c_prev(step, b) + unit), own, load(dc));
-    store(dc, d.dc_prev);
-    auto* dgates = of.dgates + (step.ring + b) * f.columns + kGates * unit;
-#pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) T::store(dgates + i * kLanes, d.dgates[i]);
-    if (f.shape.projection) {
-      T::store(of.m + (step.ring + b) * f.shape.padded() + unit, a[3] * tanh_c[n]);
-    }
+  const int64_t unit = block * kLanes;
+  CellBack<T> cell{f.gates(step, b) + kGates * unit,
+                   f.c(step, b) + unit,
+                   f.c_prev(step, b) + unit,
+                   f.dc(step, b) + unit,
+                   of.dgates + (step.ring + b) * f.columns + kGates * unit,
+                   nullptr,
+                   nullptr,
+                   nullptr};
+  if (f.shape.projection) {
+    cell.m = of.m + (step.ring + b) * f.shape.padded() + unit;
+  } else {
+    if (f.args.dy) cell.dy = f.dy(step, b) + unit;
+    if (f.args.dh_n && b >= step.surviving) cell.dh_n = f.dh_n(step, b) + unit;
   }
+  return cell;
 }
 
 // The rows of the pointwise part lie far apart: the hardware does not see them coming.
 template <class T>
-inline void prefetch_cells(const Backward<T>& f, const BackwardStep& step, int64_t b, int64_t rows,
-                           int64_t block, int64_t blocks) {
-  for (int64_t r = b; r < b + rows; ++r) {
-    const char* gates = reinterpret_cast<const char*>(f.gates(step, r) + kGates * block * kLanes);
-    for (int64_t i = 0; i < blocks * kGates * kLanes * 4 / T::kPerWord; i += 64) {
-      prefetch(gates + i);
+inline __attribute__((always_inline)) void prefetch_cell(const CellBack<T>& cell) {
+  for (int i = 0; i < kGates * kLanes * 4 / T::kPerWord; i += 64) {
+    prefetch(reinterpret_cast<const char*>(cell.gates) + i);
+  }
+  prefetch(cell.c);
+  prefetch(cell.c_prev);
+  prefetch_for_write(cell.dc);
+  if (cell.dy) prefetch(cell.dy);
+}
+
+// dh of h before any projection, of N rows or vectors -> dgates, and dc of the step before.
+template <class T, int N>
+inline __attribute__((always_inline)) void backward_cells(const CellBack<T> (&cells)[N],
+                                                          vec (&dh)[N], const int64_t (&units)[N]) {
+  vec tanh_c[N];
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) tanh_c[n] = load(cells[n].c);
+  tanh(tanh_c);
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) {
+    const CellBack<T>& at = cells[n];
+    if (units[n] >= kLanes) {
+      if (at.dy) dh[n] += T::load(at.dy);
+      if (at.dh_n) dh[n] += T::load(at.dh_n);
+    } else {  // padding stays 0, though Inf arrives: 0 * Inf would be NaN
+      const Lanes lanes = first_lanes(units[n]);
+      if (at.dy) dh[n] += T::load(at.dy, lanes);
+      if (at.dh_n) dh[n] += T::load(at.dh_n, lanes);
+      dh[n] = keep(dh[n], lanes);
     }
-    for (int64_t unit = block * kLanes; unit < (block + blocks) * kLanes; unit += kLanes) {
-      prefetch(f.c(step, r) + unit);
-      prefetch(f.c_prev(step, r) + unit);
-      if (f.args.dy && !f.shape.projection) prefetch(f.dy(step, r) + unit);
-      prefetch_for_write(f.dc(step, r) + unit);
-    }
+    vec a[kGates];
+#pragma GCC unroll 4
+    for (int i = 0; i < kGates; ++i) a[i] = T::load(at.gates + i * kLanes);
+    const CellGradient d =
+        cell_backward(a, tanh_c[n], load(at.c_prev), dh[n], load(at.dc));
+    store(at.dc, d.dc_prev);
+#pragma GCC unroll 4
+    for (int i = 0; i < kGates; ++i) T::store(at.dgates + i * kLanes, d.dgates[i]);
+    if (at.m) T::store(at.m, a[3] * tanh_c[n]);
   }
 }
 
@@ -189,35 +220,35 @@ inline void store_dh(const Backward<T>& f, const BackwardStep& step, int64_t b, 
 // R sequences from b, S panels of C vectors from the vector `first`.
 template <Tile kTile, class T, int R, int C, int S>
 void backward_tile(const Backward<T>& f, const BackwardStep& step, int64_t b, int64_t first) {
+  constexpr int kAll = R * S * C;
   constexpr bool kCells = kTile == Tile::kStep || kTile == Tile::kProjection;
-  if constexpr (kCells) prefetch_cells(f, step, b, R, first, C * S);
+  CellBack<T> cells[kCells ? kAll : 1];
+  for (int n = 0; kCells && n < kAll; ++n) {
+    cells[n] = cell_back_at(f, step, b + n % R, first + n / R);
+    prefetch_cell(cells[n]);
+  }
   Factor<R> factor = backward_factor<kTile, T, R>(f, step, b, first);
   factor.apart = C * kLanes * (factor.depth + factor.half);
   vec dh[R][S * C];
   product<T, R, C, S>(dh, &factor, 1);
-  if constexpr (!kCells) {
-    for (int c = 0; c < S * C; ++c) {
-      for (int r = 0; r < R; ++r) {
-        store_dh<kTile>(f, step, b + r, (first + c) * kLanes, dh[r][c]);
-      }
-    }
-    return;
-  }
-  constexpr int kAll = R * S * C;
-  constexpr int kAtOnce = kAll % 3 == 0 ? 3 : kAll % 2 == 0 ? 2 : 1;
-  for (int n = 0; n < kAll; n += kAtOnce) {
-    vec own[kAtOnce];
-    int64_t rows[kAtOnce], blocks[kAtOnce];
+  if constexpr (kCells) {
+    constexpr int kAtOnce = kAll % 3 == 0 ? 3 : kAll % 2 == 0 ? 2 : 1;
+    for (int n = 0; n < kAll; n += kAtOnce) {
+      vec own[kAtOnce];
+      int64_t units[kAtOnce];
+      CellBack<T> at[kAtOnce];
 #pragma GCC unroll 4
-    for (int i = 0; i < kAtOnce; ++i) {
-      const int r = (n + i) % R;
-      const int c = (n + i) / R;
-      rows[i] = b + r;
-      blocks[i] = first + c;
-      own[i] = dh[r][c];
-      if (kTile == Tile::kStep) own[i] += arriving(f, step, rows[i], blocks[i] * kLanes);
+      for (int i = 0; i < kAtOnce; ++i) {
+        at[i] = cells[n + i];
+        own[i] = dh[(n + i) % R][(n + i) / R];
+        units[i] = f.shape.hidden - (first + (n + i) / R) * kLanes;
+      }
+      backward_cells<T, kAtOnce>(at, own, units);
     }
-    backward_cells<T, kAtOnce>(f, step, rows, blocks, own);
+  } else {
+    for (int n = 0; n < kAll; ++n) {
+      store_dh<kTile>(f, step, b + n % R, (first + n / R) * kLanes, dh[n % R][n / R]);
+    }
   }
 }
 

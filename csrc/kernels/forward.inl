@@ -93,6 +93,14 @@ void forward_gates(const Forward<T>& f, const Step& step, const Chunk& chunk, co
   }
 }
 
+// Where y is wide.
+template <class T>
+inline void store_wide(const Forward<T>& f, const Step& step, int64_t b, int64_t column, vec y) {
+  const int64_t size = f.shape.output();
+  float* to = static_cast<float*>(f.args.y) + step.at(step.row() + b, size);
+  store(to + column, y, first_lanes(size - column));
+}
+
 // y = m @ weight_hr^T for R sequences from b, C vectors of y.
 template <class T, int R, int C>
 void projection_tile(const Forward<T>& f, const Step& step, int64_t b, int64_t first) {

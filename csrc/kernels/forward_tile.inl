@@ -55,65 +55,74 @@ struct Forward {
   }
 };
 
+// Where the pointwise part of one row and block reads and writes. Worked out before the product of a
+// tile: after it, nothing should stand between its sums and the arithmetic.
+template <class T>
+struct Cell {
+  const float* c_prev;
+  float* c;
+  typename T::Element* gates;  // or null: not kept
+  typename T::Element* h;
+  float* wide;  // or null: h is enough
+};
+
+template <class T>
+inline __attribute__((always_inline)) Cell<T> cell_at(const Forward<T>& f, const Step& step,
+                                                      int64_t b, int64_t block) {
+  const int64_t unit = block * kLanes;
+  Cell<T> cell{f.c_prev(step, b) + unit, f.c_at(step, b) + unit, nullptr, f.hidden(step, b) + unit,
+               nullptr};
+  if (f.args.c) cell.gates = f.gates(step, b) + unit * kGates;
+  if (f.args.wide && !f.shape.projection) {
+    cell.wide = static_cast<float*>(f.args.y) + step.at(step.row() + b, f.shape.output()) + unit;
+  }
+  return cell;
+}
+
 // The rows of the pointwise part lie far apart: the hardware does not see them coming.
-template <class T, int R>
-inline void prefetch_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int64_t b,
-                          int64_t block) {
-  const int64_t unit = block * kLanes;
+template <class T>
+inline __attribute__((always_inline)) void prefetch_cell(const Cell<T>& cell, const float* add) {
+  for (int i = 0; i < kGates * kLanes; i += 16) prefetch(add + i);
+  prefetch(cell.c_prev);
+  prefetch_for_write(cell.h);
+  if (!cell.gates) return;
+  prefetch_for_write(cell.c);
+  for (int i = 0; i < kGates * kLanes * 4 / T::kPerWord; i += 64) {
+    prefetch_for_write(reinterpret_cast<const char*>(cell.gates) + i);
+  }
+}
+
+// Pre-activations of N rows or blocks -> gates, c, h.
+template <class T, int N>
+inline __attribute__((always_inline)) void forward_cells(const Cell<T> (&cells)[N],
+                                                         vec (&z)[N][kGates], int64_t units,
+                                                         bool padded_h) {
+  const Lanes lanes = first_lanes(units);
+  const bool whole = units >= kLanes;
+  vec c[N];
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    if (!f.fused) {
-      const float* gates_x = f.projected(step, chunk, b + r) + kGates * unit;
-      for (int i = 0; i < kGates * kLanes; i += 16) prefetch(gates_x + i);
+  for (int n = 0; n < N; ++n) {
+    if (!whole) {  // padding stays 0 whatever x is: 0 * Inf would be NaN
+      for (int i = 0; i < kGates; ++i) z[n][i] = keep(z[n][i], lanes);
     }
-    prefetch(f.c_prev(step, b + r) + unit);
-    prefetch_for_write(f.hidden(step, b + r) + unit);
-    if (!f.args.c) continue;
-    prefetch_for_write(f.c_at(step, b + r) + unit);
-    for (int i = 0; i < kGates; i += static_cast<int>(64 / sizeof(vec)) * T::kPerWord) {
-      prefetch_for_write(f.gates(step, b + r) + (block * kGates + i) * kLanes);
-    }
-  }
-}
-
-// One row, one block: pre-activations -> c; what is left of z for h is o.
-template <class T>
-inline __attribute__((always_inline)) vec forward_cell(const Forward<T>& f, const Step& step,
-                                                       int64_t b, int64_t block, vec (&z)[kGates]) {
-  const int64_t unit = block * kLanes;
-  if (f.shape.hidden - unit < kLanes) {  // padding stays 0 whatever x is: 0 * Inf would be NaN
-    for (int i = 0; i < kGates; ++i) z[i] = keep(z[i], first_lanes(f.shape.hidden - unit));
-  }
-  activate(z);
-  const vec c = z[1] * load(f.c_prev(step, b) + unit) + z[0] * z[2];
-  store(f.c_at(step, b) + unit, c);
-  if (f.args.c) {
-    auto* gates = f.gates(step, b) + block * kGates * kLanes;
+    activate(z[n]);
+    c[n] = z[n][1] * load(cells[n].c_prev) + z[n][0] * z[n][2];
+    store(cells[n].c, c[n]);
+    if (!cells[n].gates) continue;
 #pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) T::store(gates + i * kLanes, z[i]);
+    for (int i = 0; i < kGates; ++i) T::store(cells[n].gates + i * kLanes, z[n][i]);
   }
-  return c;
-}
-
-// Where y is wide.
-template <class T>
-inline void store_wide(const Forward<T>& f, const Step& step, int64_t b, int64_t column, vec y) {
-  const int64_t size = f.shape.output();
-  float* to = static_cast<float*>(f.args.y) + step.at(step.row() + b, size);
-  store(to + column, y, first_lanes(size - column));
-}
-
-template <class T>
-inline __attribute__((always_inline)) void store_h(const Forward<T>& f, const Step& step, int64_t b,
-                                                   int64_t block, vec h) {
-  const int64_t unit = block * kLanes;
-  if (f.args.wide && !f.shape.projection) store_wide(f, step, b, unit, h);
-  auto* to = f.hidden(step, b) + unit;
-  // Before a projection its rows are padded, and are read in whole words.
-  if (f.shape.hidden - unit >= kLanes || f.shape.projection) {
-    T::store(to, h);
-  } else {
-    T::store(to, h, first_lanes(f.shape.hidden - unit));
+  tanh(c);
+#pragma GCC unroll 8
+  for (int n = 0; n < N; ++n) {
+    const vec h = z[n][3] * c[n];
+    if (cells[n].wide) store(cells[n].wide, h, lanes);
+    // Before a projection its rows are padded, and are read in whole words.
+    if (whole || padded_h) {
+      T::store(cells[n].h, h);
+    } else {
+      T::store(cells[n].h, h, lanes);
+    }
   }
 }
 
@@ -138,30 +147,31 @@ inline void forward_factors(const Forward<T>& f, const Step& step, int64_t b, in
 template <class T, int R>
 void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int64_t b,
                   int64_t block) {
-  prefetch_tile<T, R>(f, step, chunk, b, block);
+  Cell<T> cells[R];
+  const float* add[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    add[r] = f.fused ? f.weights[step.direction].bias : f.projected(step, chunk, b + r);
+    add[r] += block * kGates * kLanes;
+    cells[r] = cell_at(f, step, b + r, block);
+    prefetch_cell(cells[r], add[r]);
+  }
   Factor<R> factors[2];
   forward_factors<T, R>(f, step, b, block, factors);
   vec z[R][kGates];
   product<T, R, kGates, 1>(z, factors, f.fused ? 2 : 1);
-  vec c[R];
-  vec o[R];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    const float* add = f.fused ? f.weights[step.direction].bias : f.projected(step, chunk, b + r);
-#pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) z[r][i] += load(add + (block * kGates + i) * kLanes);
-    c[r] = forward_cell(f, step, b + r, block, z[r]);
-    o[r] = z[r][3];
-  }
+  const int64_t units = f.shape.hidden - block * kLanes;
   constexpr int kAtOnce = R % 3 == 0 ? 3 : R % 2 == 0 ? 2 : 1;
-#pragma GCC unroll 8
-  for (int r = 0; r < R; r += kAtOnce) {
-    vec cs[kAtOnce];
+  for (int n = 0; n < R; n += kAtOnce) {
+    vec own[kAtOnce][kGates];
+    Cell<T> at[kAtOnce];
 #pragma GCC unroll 4
-    for (int i = 0; i < kAtOnce; ++i) cs[i] = c[r + i];
-    tanh(cs);
+    for (int r = 0; r < kAtOnce; ++r) {
+      at[r] = cells[n + r];
 #pragma GCC unroll 4
-    for (int i = 0; i < kAtOnce; ++i) store_h(f, step, b + r + i, block, o[r + i] * cs[i]);
+      for (int i = 0; i < kGates; ++i) own[r][i] = z[n + r][i] + load(add[n + r] + i * kLanes);
+    }
+    forward_cells<T, kAtOnce>(at, own, units, f.shape.projection > 0);
   }
 }
 
@@ -181,21 +191,18 @@ inline void row_gates(const Forward<T>& f, const Step& step, int64_t b, int64_t 
 
 // The pointwise part of a lone sequence, N blocks.
 template <class T, int N>
-inline __attribute__((always_inline)) void row_cells(const Forward<T>& f, const Step& step,
-                                                     int64_t b, int64_t block, const float* z) {
-  vec c[N];
-  vec o[N];
+inline void row_cells(const Forward<T>& f, const Step& step, int64_t b, int64_t block,
+                      const float* z) {
+  Cell<T> cells[N];
+  vec own[N][kGates];
 #pragma GCC unroll 4
   for (int n = 0; n < N; ++n) {
-    vec own[kGates];
+    cells[n] = cell_at(f, step, b, block + n);
 #pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) own[i] = load(z + ((block + n) * kGates + i) * kLanes);
-    c[n] = forward_cell(f, step, b, block + n, own);
-    o[n] = own[3];
+    for (int i = 0; i < kGates; ++i) own[n][i] = load(z + ((block + n) * kGates + i) * kLanes);
   }
-  tanh(c);
-#pragma GCC unroll 4
-  for (int n = 0; n < N; ++n) store_h(f, step, b, block + n, o[n] * c[n]);
+  const int64_t units = f.shape.hidden - (block + N - 1) * kLanes;
+  forward_cells<T, N>(cells, own, units, f.shape.projection > 0);
 }
 
 // A lone sequence b, the share's blocks. All products come before the pointwise part: so the chains
@@ -210,9 +217,10 @@ void forward_row(const Forward<T>& f, const Step& step, const Chunk& chunk, int6
     row_gates<T, 2>(f, step, b, blocks.begin + 2 * in_turn(pairs, step.n, n), z);
   }
   if (blocks.size() % 2) row_gates<T, 1>(f, step, b, blocks.end - 1, z);
+  // The last block may be padded: it goes alone.
   int64_t block = blocks.begin;
-  for (; block + 2 <= blocks.end; block += 2) row_cells<T, 2>(f, step, b, block, z);
-  if (block < blocks.end) row_cells<T, 1>(f, step, b, block, z);
+  for (; block + 2 < blocks.end; block += 2) row_cells<T, 2>(f, step, b, block, z);
+  for (; block < blocks.end; ++block) row_cells<T, 1>(f, step, b, block, z);
 }
 
 // The tile of `rows` sequences, at most R.

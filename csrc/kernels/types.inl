@@ -44,8 +44,18 @@ struct BFloat16 {
 
   static vec load(const uint16_t* p) { return bits_as_floats(widen(p) << 16); }
   static vec load(const uint16_t* p, Lanes m) { return bits_as_floats(widen(p, m) << 16); }
+#if defined(__AVX512BF16__)
+  static void store(uint16_t* p, vec a) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a)));
+  }
+  static void store(uint16_t* p, vec a, Lanes m) {
+    _mm256_mask_storeu_epi16(p, m, reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a)));
+  }
+#else
   static void store(uint16_t* p, vec a) { narrow(p, round(a)); }
   static void store(uint16_t* p, vec a, Lanes m) { narrow(p, round(a), m); }
+#endif
   // Words of kLanes columns of two rows that follow each other along k; the second may be null.
   static vec words(const uint16_t* row, const uint16_t* next, Lanes m) {
     const ivec low = widen(row, m);
