@@ -3,10 +3,12 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "lstm.h"
+#include "stream.h"
 #include "weight_cache.h"
 #include "workspace.h"
 
@@ -69,7 +71,7 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addr
   const Kernels& kernels = active();
   py::gil_scoped_release nogil;
   const Sizes sizes(numbers);
-  ForwardArgs args{sizes.shape, type_of(bfloat16), wide};
+  ForwardArgs args{sizes.shape, type_of(bfloat16), wide, wide};
   set(args.weights, weights, args.shape.directions);
   args.x = pointer(in[0]);
   args.h_0 = pointer(in[1]);
@@ -113,6 +115,23 @@ void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& wei
   kernels.backward(args, Workspace(kernels.backward_workspace(args)).data());
 }
 
+std::unique_ptr<Stream> make_stream(const Sizes::Numbers& numbers, std::int64_t layers,
+                                    bool bfloat16, bool wide) {
+  return std::make_unique<Stream>(Sizes(numbers).shape, layers, type_of(bfloat16), wide);
+}
+
+void set_weights(Stream& stream, std::int64_t layer, const Addresses& addresses) {
+  Weights<const void*> weights[kMaxDirections];
+  set(weights, addresses, 1);
+  const py::gil_scoped_release nogil;
+  stream.set_weights(layer, weights[0]);
+}
+
+void advance(Stream& stream, Address x, Address y, std::int64_t steps, int threads) {
+  const py::gil_scoped_release nogil;
+  stream.advance(pointer(x), pointer(y), steps, threads);
+}
+
 std::vector<std::string> isas() {
   std::vector<std::string> names;
   for (const Kernels* const* variant = supported(); *variant; ++variant) {
@@ -130,4 +149,12 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("select_isa", &select_isa, py::arg("name"), "Uses the named variant from now on.");
   m.def("forward", &forward);
   m.def("backward", &backward);
+  py::class_<Stream>(m, "Stream")
+      .def(py::init(&make_stream))
+      .def("set_weights", &set_weights)
+      .def("advance", &advance)
+      .def("read_state",
+           [](Stream& s, Address h, Address c) { s.read_state(pointer(h), pointer(c)); })
+      .def("write_state",
+           [](Stream& s, Address h, Address c) { s.write_state(pointer(h), pointer(c)); });
 }

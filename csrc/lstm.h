@@ -57,14 +57,15 @@ struct Weights {
 struct ForwardArgs {
   Shape shape;
   Type type;
-  bool wide;  // h_0, c_0, y, h_n and c_n are float whatever the type is; nothing is kept
+  bool wide;    // h_0, y and h_n are float whatever the type is; nothing is kept
+  bool wide_c;  // c_0 and c_n are float whatever the type is
   Weights<const void*> weights[kMaxDirections];
   const void* x;    // [N, I]
   const void* h_0;  // [D, B, O]
   const void* c_0;  // [D, B, H]
   void* y;          // [N, D, O] out
-  void* h_n;        // [D, B, O] out
-  void* c_n;        // [D, B, H] out
+  void* h_n;        // [D, B, O] out; may be h_0
+  void* c_n;        // [D, B, H] out; may be c_0
   void* gates;      // [N, D, 4H'] out: activated; or null: not kept (inference)
   float* c;         // [N, D, H'] out, or null with `gates`
   // Of each direction, as `pack` leaves them; or null: packed anew.

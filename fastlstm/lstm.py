@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import functional
+from fastlstm.stream import Stream
 
 State = tuple[Tensor, Tensor]
 
@@ -126,6 +127,27 @@ class LSTM(nn.RNNBase):
         if dim == 3:
             return output, state
         return output.squeeze(batch_dim), (state[0].squeeze(1), state[1].squeeze(1))
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """An object that runs this LSTM step by step on the CPU kernels and keeps the state.
+
+        For callers that step many times: a step costs little more than its arithmetic. It has the
+        weights of now, no gradients and no dropout, and runs forward only.
+
+        Args:
+            batch_size: B, the sequences that step together.
+
+        Raises:
+            ValueError: the LSTM is bidirectional, or batch_size is not at least 1.
+            RuntimeError: the CPU kernels cannot run this LSTM: see `backend="cpu"`.
+        """
+        if self.bidirectional:
+            raise ValueError("stream() runs forward only, got an LSTM with bidirectional=True")
+        self._refresh_flat_weights()
+        arity = len(self._flat_weights) // self.num_layers
+        weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
+        layers = [weights[n : n + arity] for n in range(0, len(weights), arity)]
+        return Stream(layers, batch_size, self.precision)
 
     def _refresh_flat_weights(self) -> None:
         """`_update_flat_weights`, where it would find a change: it asks getattr for each, 4 us."""

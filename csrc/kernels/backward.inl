@@ -3,7 +3,7 @@
 template <class T>
 Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shape(args.shape) {
   const int64_t batch = shape.batch > 0 ? shape.batch : 1;
-  chunk_steps = clip((gradient_rows<T>() + batch - 1) / batch, 1, shape.steps);
+  chunk_steps = clip((gradient_rows<T>(shape) + batch - 1) / batch, 1, shape.steps);
   chunk_rows = chunk_steps * batch;
   columns = vectors(shape.hidden) * kGates * kLanes;
   const bool keeps_sums = args.wants_dweights && T::kPerWord > 1;
@@ -35,7 +35,7 @@ Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shap
     if (out.bias_ih) own.sums.bias = arena.take<float>(kGates * shape.hidden);
     if (out.hr) own.sums.hr = arena.take<float>(shape.projection * shape.hidden);
   }
-  scratch_size = gradient_scratch<T>(clip(chunk_rows, 0, gradient_rows<T>()));
+  scratch_size = gradient_scratch<T>(clip(chunk_rows, 0, gradient_rows<T>(shape)));
   scratch = arena.take<float>(args.wants_dweights ? shape.threads * scratch_size : 0);
   h_prev = arena.take<const Element*>(args.wants_dweights ? shape.threads * chunk_rows : 0);
 }
@@ -180,8 +180,9 @@ void add_chunk(const Backward<T>& f, const Chunk& chunk, int64_t d, const Share&
   const auto** h_prev = f.h_prev + share.thread * f.chunk_rows;
   find_previous_rows(f, chunk, d, h_prev);
   bool first = chunk.end == f.shape.steps;
-  for (int64_t row = 0; row == 0 || row < chunk.row_count; row += gradient_rows<T>()) {
-    const int64_t rows = clip(chunk.row_count - row, 0, gradient_rows<T>());
+  const int64_t most = gradient_rows<T>(f.shape);
+  for (int64_t row = 0; row == 0 || row < chunk.row_count; row += most) {
+    const int64_t rows = clip(chunk.row_count - row, 0, most);
     add_rows(f, d, chunk.row + row, ring + row, rows, h_prev + row, first, share);
     first = false;
   }

@@ -154,8 +154,7 @@ inline __attribute__((always_inline)) void backward_cells(const CellBack<T> (&ce
     vec a[kGates];
 #pragma GCC unroll 4
     for (int i = 0; i < kGates; ++i) a[i] = T::load(at.gates + i * kLanes);
-    const CellGradient d =
-        cell_backward(a, tanh_c[n], load(at.c_prev), dh[n], load(at.dc));
+    const CellGradient d = cell_backward(a, tanh_c[n], load(at.c_prev), dh[n], load(at.dc));
     store(at.dc, d.dc_prev);
 #pragma GCC unroll 4
     for (int i = 0; i < kGates; ++i) T::store(at.dgates + i * kLanes, d.dgates[i]);

@@ -149,18 +149,21 @@ void project_output(const Forward<T>& f, const Step& step, const Share& share, i
 }
 
 // Copies the final states of the sequences [begin, end), which end with this step.
-template <class T, class Out>
+template <class T>
 void keep_final_states(const Forward<T>& f, const Step& step, int64_t begin, int64_t end) {
-  typedef typename Out::Element Element;
   const Shape& shape = f.shape;
+  const ForwardArgs& args = f.args;
   for (int64_t b = begin; b < end; ++b) {
-    const Element* y =
-        static_cast<const Element*>(f.args.y) + step.at(step.row() + b, shape.output());
-    Element* h_n = static_cast<Element*>(f.args.h_n) + step.state(b, shape.output());
-    for (int64_t j = 0; j < shape.output(); ++j) h_n[j] = y[j];
-    Element* c_n = static_cast<Element*>(f.args.c_n) + step.state(b, shape.hidden);
+    const int64_t y = step.at(step.row() + b, shape.output());
+    const int64_t h_n = step.state(b, shape.output());
+    for (int64_t j = 0; j < shape.output(); j += kLanes) {
+      const Lanes lanes = first_lanes(shape.output() - j);
+      store_as<T>(args.wide, args.h_n, h_n + j, load_as<T>(args.wide, args.y, y + j, lanes), lanes);
+    }
+    const int64_t c_n = step.state(b, shape.hidden);
     for (int64_t j = 0; j < shape.hidden; j += kLanes) {
-      Out::store(c_n + j, load(f.c_at(step, b) + j), first_lanes(shape.hidden - j));
+      store_as<T>(args.wide_c, args.c_n, c_n + j, load(f.c_at(step, b) + j),
+                  first_lanes(shape.hidden - j));
     }
   }
 }
@@ -182,25 +185,21 @@ Forward<T>::Forward(const ForwardArgs& args, Arena& arena) : args(args), shape(a
 }
 
 // c_0 of the share's rows, padded with zeros; and h_0, where it is not of the type.
-template <class T, class In>
+template <class T>
 void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
-  typedef typename In::Element Element;
   const Shape& shape = f.shape;
   for (int64_t b = rows.begin; b < rows.end; ++b) {
     const int64_t row = direction * shape.batch + b;
-    const Element* c_0 = static_cast<const Element*>(f.args.c_0) + row * shape.hidden;
     float* c = f.c[direction] + b * shape.padded();
     for (int64_t j = 0; j < shape.padded(); j += kLanes) {
-      const int64_t left = shape.hidden - j;
-      store(c + j, left > 0 ? In::load(c_0 + j, first_lanes(left)) : vec{});
+      const Lanes lanes = first_lanes(clip(shape.hidden - j, 0, kLanes));
+      store(c + j, load_as<T>(f.args.wide_c, f.args.c_0, row * shape.hidden + j, lanes));
     }
-    if (!f.args.wide) continue;
-    const Element* h_0 = static_cast<const Element*>(f.args.h_0) + row * shape.output();
-    for (int64_t j = 0; j < shape.output(); j += kLanes) {
+    for (int64_t j = 0; f.args.wide && j < shape.output(); j += kLanes) {
       const Lanes lanes = first_lanes(shape.output() - j);
+      const vec h_0 = load_as<T>(true, f.args.h_0, row * shape.output() + j, lanes);
       for (int64_t slot = 0; slot < 2; ++slot) {
-        auto* h = f.h[direction] + (slot * shape.batch + b) * shape.output();
-        T::store(h + j, In::load(h_0 + j, lanes), lanes);
+        T::store(f.h[direction] + (slot * shape.batch + b) * shape.output() + j, h_0, lanes);
       }
     }
   }
@@ -224,11 +223,7 @@ bool forward_steps(const Forward<T>& f, int64_t direction, Share& share) {
       if (!share.meet_in_step()) return false;
       if (share.member == 0 || share.splits_rows) {
         const int64_t ending = clip(step.surviving, share.rows.begin, row_end);
-        if (f.args.wide) {
-          keep_final_states<T, Float32>(f, step, ending, row_end);
-        } else {
-          keep_final_states<T, T>(f, step, ending, row_end);
-        }
+        keep_final_states(f, step, ending, row_end);
       }
     }
   }
@@ -239,11 +234,7 @@ template <class T>
 void forward_share(Share share, void* context) {
   const Forward<T>& f = *static_cast<const Forward<T>*>(context);
   for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {
-    if (f.args.wide) {
-      begin_states<T, Float32>(f, d, share.own_rows());
-    } else {
-      begin_states<T, T>(f, d, share.own_rows());
-    }
+    begin_states(f, d, share.own_rows());
     if (!f.args.packed[d]) pack_share<T>(f.shape, f.args.weights[d], f.weights[d], share);
     if (!share.meet() || !forward_steps(f, d, share)) return;
   }

@@ -55,8 +55,8 @@ struct Forward {
   }
 };
 
-// Where the pointwise part of one row and block reads and writes. Worked out before the product of a
-// tile: after it, nothing should stand between its sums and the arithmetic.
+// Where the pointwise part of one row and block reads and writes. Worked out before the product of
+// a tile: after it, nothing should stand between its sums and the arithmetic.
 template <class T>
 struct Cell {
   const float* c_prev;

@@ -4,18 +4,29 @@
 // dweight [rows of the weight, columns] += dgates^T [., rows of the chunk] @ (x or h_prev). Both
 // operands are packed: k, the dimension that is summed over, runs over the rows of the chunk.
 
-constexpr int64_t kGroups = 16;  // of kLanes rows of a weight, that are packed at a time
-
-// Rows of a chunk: few enough that dgates are still in cache for the gradients.
+// Rows whose products are summed before they are added to the gradients: few enough that dgates are
+// still in cache, and enough that gradients which are not are not read and written too often.
 template <class T>
-inline int64_t gradient_rows() {
-  return 256 * T::kPerWord;
+inline int64_t gradient_rows(const Shape& shape) {
+  constexpr int64_t kNearBytes = 4 << 20;
+  const int64_t bytes = 4 * kGates * shape.hidden * (shape.input + shape.output());
+  int64_t times = 1;
+  while (times < 4 && bytes > times * kNearBytes) times *= 2;
+  return times * 256 * T::kPerWord;
 }
 
-// Floats of scratch for so many rows.
+// Groups of kLanes rows of a weight that are packed at a time, for so many rows of the chunk.
+template <class T>
+inline int64_t gradient_groups(int64_t rows) {
+  constexpr int64_t kWords = 16 * 256;
+  return clip(kWords / words<T>(rows > 0 ? rows : 1), 4, 16);
+}
+
+// Floats of scratch for so many rows, or fewer.
 template <class T>
 inline int64_t gradient_scratch(int64_t rows) {
-  return words<T>(rows) * (kGroups + kColumns) * kLanes;
+  constexpr int64_t kMostGroups = 16;
+  return words<T>(rows) * (kMostGroups + kColumns) * kLanes;
 }
 
 // Rows [chunk rows] of kLanes columns -> out [words][stride floats].
@@ -136,10 +147,11 @@ template <class T, class AtOne, class AtTwo>
 void add_gradients(const LeftOperand<T>& left, const RightOperand<T, AtOne>& one,
                    const RightOperand<T, AtTwo>& two, const Share& share, int64_t rows, bool first,
                    float* scratch) {
-  float* packed_right = scratch + kGroups * kLanes * words<T>(rows);
+  const int64_t together = gradient_groups<T>(rows);
+  float* packed_right = scratch + together * kLanes * words<T>(rows);
   const Range own = share.part(left.groups);
-  for (int64_t begin = own.begin; begin < own.end; begin += kGroups) {
-    const Range groups = {begin, clip(begin + kGroups, begin, own.end)};
+  for (int64_t begin = own.begin; begin < own.end; begin += together) {
+    const Range groups = {begin, clip(begin + together, begin, own.end)};
     for (int64_t group = groups.begin; group < groups.end; ++group) {
       pack_columns<T>(
           rows, [&](int64_t row) { return left.rows + row * left.ld + group * kLanes; },

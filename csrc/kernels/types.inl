@@ -121,6 +121,18 @@ struct BFloat16 {
 #endif
 };
 
+// From index `at` of a buffer of T, or of float if `wide`.
+template <class T>
+inline vec load_as(bool wide, const void* buffer, int64_t at, Lanes m) {
+  if (wide) return load(static_cast<const float*>(buffer) + at, m);
+  return T::load(static_cast<const typename T::Element*>(buffer) + at, m);
+}
+template <class T>
+inline void store_as(bool wide, void* buffer, int64_t at, vec a, Lanes m) {
+  if (wide) return store(static_cast<float*>(buffer) + at, a, m);
+  T::store(static_cast<typename T::Element*>(buffer) + at, a, m);
+}
+
 // Words that hold `depth` elements.
 template <class T>
 inline int64_t words(int64_t depth) {

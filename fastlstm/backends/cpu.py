@@ -196,3 +196,20 @@ def _sizes(
     projection = h_0.shape[2] if len(weights) // directions % 2 else 0
     threads = torch.get_num_threads()
     return steps, batch, x.shape[-1], hidden, projection, directions, address, threads
+
+
+def make_stream(
+    weights: Sequence[Sequence[Tensor]], batch: int, projection: int, bf16: bool
+) -> _C.Stream:
+    """The kernels' side of a `fastlstm.stream.Stream`, its state zero, without weights yet."""
+    weight_ih = weights[0][0]
+    wide = bf16 and weight_ih.dtype is torch.float32
+    sizes = (1, batch, weight_ih.shape[1], weight_ih.shape[0] // 4, projection, 1, 0, 1)
+    return _C.Stream(sizes, len(weights), wide or weight_ih.dtype is torch.bfloat16, wide)
+
+
+def set_stream_weights(stream: _C.Stream, weights: Sequence[Sequence[Tensor]]) -> None:
+    """Packs the weights of each layer."""
+    for layer, own in enumerate(weights):
+        checked = [_checked(weight.detach(), weights[0][0].dtype) for weight in own]
+        stream.set_weights(layer, [weight.data_ptr() for weight in checked])

@@ -1,0 +1,104 @@
+"""`Stream`: an LSTM that is fed step by step and keeps its state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastlstm import backends
+from fastlstm.backends import Problem
+
+State = tuple[Tensor, Tensor]
+
+
+class Stream:
+    """A stack of LSTM layers on the CPU kernels that keeps h, c and packed weights between calls.
+
+    Made by `LSTM.stream()`. L layers, B sequences, I input, H hidden, O the size of h: H, or the
+    projection. Calling it with one step ``x [B, I]`` gives ``y [B, O]``; with T steps
+    ``x [T, B, I]`` it gives ``y [T, B, O]``, in a loop in C++. Nothing is kept for gradients.
+
+    The weights are those of the moment it was made; `refresh` reads them again. Several threads may
+    call it: they take turns.
+
+    Raises:
+        RuntimeError: the CPU kernels cannot run this LSTM.
+        ValueError: x has another shape, dtype or device.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Sequence[Tensor]],
+        batch_size: int = 1,
+        precision: str | None = None,
+    ) -> None:
+        """`weights` holds for each layer, as nn.LSTM has them, those of its one direction."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        first = weights[0][0]
+        projection = weights[0][-1].shape[0] if len(weights[0]) % 2 else 0
+        self._backend = backends.select(
+            Problem(first.device.type, first.dtype, projection), "cpu"
+        ).load()
+        hidden, output = first.shape[0] // 4, weights[0][1].shape[1]
+        self._weights = weights
+        self._dtype, self._batch = first.dtype, batch_size
+        self._input, self._output = first.shape[1], output
+        layers = len(weights)
+        self._state_shapes = (layers, batch_size, output), (layers, batch_size, hidden)
+        self._one = torch.Size((batch_size, self._input))
+        self._kernel = self._backend.make_stream(
+            weights, batch_size, projection, precision == "bf16"
+        )
+        self.refresh()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``x [B, I]`` -> ``y [B, O]``, or ``x [T, B, I]`` -> ``y [T, B, O]``."""
+        shape = x.shape
+        if x.dtype is not self._dtype or not x.is_cpu or shape[-2:] != self._one or x.dim() > 3:
+            raise ValueError(
+                f"x must be {self._dtype} on the CPU, {list(self._one)} or "
+                f"[T, {', '.join(map(str, self._one))}], got {x.dtype} on {x.device}, {list(shape)}"
+            )
+        if not x.is_contiguous():
+            x = x.contiguous()
+        y = torch.empty((*shape[:-1], self._output), dtype=self._dtype)
+        steps = 1 if x.dim() == 2 else shape[0]
+        if steps:
+            self._kernel.advance(x.data_ptr(), y.data_ptr(), steps, torch.get_num_threads())
+        return y
+
+    @property
+    def state(self) -> State:
+        """h ``[L, B, O]`` and c ``[L, B, H]``, copies; set it to go on from another.
+
+        c is float32 whatever the dtype of h is.
+        """
+        h = torch.empty(self._state_shapes[0], dtype=self._dtype)
+        c = torch.empty(self._state_shapes[1], dtype=torch.float32)
+        self._kernel.read_state(h.data_ptr(), c.data_ptr())
+        return h, c
+
+    @state.setter
+    def state(self, state: State) -> None:
+        h, c = state
+        for name, tensor, shape in zip(("h", "c"), (h, c), self._state_shapes, strict=True):
+            if tensor.shape != shape:
+                raise ValueError(
+                    f"state: {name} must have shape {list(shape)}, got {list(tensor.shape)}"
+                )
+        h = h.detach().to("cpu", self._dtype).contiguous()
+        c = c.detach().to("cpu", torch.float32).contiguous()
+        self._kernel.write_state(h.data_ptr(), c.data_ptr())
+
+    def reset(self) -> None:
+        """Begin anew: h and c become zero."""
+        self.state = tuple(  # type: ignore[assignment]
+            torch.zeros(shape, dtype=self._dtype) for shape in self._state_shapes
+        )
+
+    def refresh(self) -> None:
+        """Read the weights again: they have changed."""
+        self._backend.set_stream_weights(self._kernel, self._weights)
