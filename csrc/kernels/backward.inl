@@ -121,109 +121,6 @@ bool backward_step(const Backward<T>& f, const BackwardStep& step, Share& share)
   return true;
 }
 
-// The addresses of h_prev of the rows of a chunk.
-template <class T>
-void find_previous_rows(const Backward<T>& f, const Chunk& chunk, int64_t d,
-                        const typename T::Element** h_prev) {
-  const auto* y = static_cast<const typename T::Element*>(f.args.y);
-  const auto* h_0 = static_cast<const typename T::Element*>(f.args.h_0);
-  const int64_t size = f.shape.output();
-  for (int64_t n = chunk.begin; n < chunk.end; ++n) {
-    const Step step(f.shape, d, n);
-    for (int64_t b = 0; b < step.rows(); ++b) {
-      h_prev[step.row() - chunk.row + b] =
-          b < step.continuing ? y + step.at(step.row_before + b, size) : h_0 + step.state(b, size);
-    }
-  }
-}
-
-// The weights' gradients from some rows of a chunk; `ring` is where they begin in the ring.
-template <class T>
-void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_t rows,
-              const typename T::Element* const* h_prev, bool first, const Share& share) {
-  typedef typename T::Element Element;
-  const Shape& shape = f.shape;
-  const auto& own = f.of[d];
-  float* scratch = f.scratch + share.thread * f.scratch_size;
-  const Element* x = static_cast<const Element*>(f.args.x) + row * shape.input;
-  const auto x_at = [&](int64_t row) { return x + row * shape.input; };
-  const auto h_at = [&](int64_t row) { return h_prev[row]; };
-  const LeftOperand<T> gates{own.dgates + ring * f.columns,
-                             f.columns,
-                             vectors(shape.hidden) * kGates,
-                             kGates,
-                             shape.hidden,
-                             own.sums.bias};
-  add_gradients<T>(gates, RightOperand<T, decltype(x_at)>{x_at, shape.input, own.sums.ih},
-                   RightOperand<T, decltype(h_at)>{h_at, shape.output(), own.sums.hh}, share, rows,
-                   first, scratch);
-  if (!shape.projection) return;
-  const Element* m = own.m + ring * shape.padded();
-  const auto m_at = [&](int64_t row) { return m + row * shape.padded(); };
-  const LeftOperand<T> dh{own.dh + ring * shape.projection,
-                          shape.projection,
-                          vectors(shape.projection),
-                          1,
-                          shape.projection,
-                          nullptr};
-  const RightOperand<T, decltype(m_at)> right{m_at, shape.hidden, own.sums.hr};
-  add_gradients<T>(dh, right, RightOperand<T, decltype(m_at)>{m_at, 0, nullptr}, share, rows, first,
-                   scratch);
-}
-
-// The gradients from a chunk: dgates of all its rows are there.
-template <class T>
-void add_chunk(const Backward<T>& f, const Chunk& chunk, int64_t d, const Share& share) {
-  const int64_t ring = chunk.begin / f.chunk_steps % 2 * f.chunk_rows;
-  if (f.args.dx) add_input_gradient(f, d, chunk, ring, share);
-  if (!f.args.wants_dweights) return;
-  const auto** h_prev = f.h_prev + share.thread * f.chunk_rows;
-  find_previous_rows(f, chunk, d, h_prev);
-  bool first = chunk.end == f.shape.steps;
-  const int64_t most = gradient_rows<T>(f.shape);
-  for (int64_t row = 0; row == 0 || row < chunk.row_count; row += most) {
-    const int64_t rows = clip(chunk.row_count - row, 0, most);
-    add_rows(f, d, chunk.row + row, ring + row, rows, h_prev + row, first, share);
-    first = false;
-  }
-}
-
-// float sums -> elements of a gradient, a share's part.
-template <class T>
-void convert(const float* sums, void* out, int64_t count, const Share& share) {
-  if (!out || static_cast<const void*>(sums) == out) return;
-  auto* elements = static_cast<typename T::Element*>(out);
-  const Range own = share.part(vectors(count));
-  for (int64_t at = own.begin * kLanes; at < own.end * kLanes; at += kLanes) {
-    const Lanes lanes = first_lanes(count - at);
-    T::store(elements + at, load(sums + at, lanes), lanes);
-  }
-}
-
-// The results of a direction, once all its steps are done. False: another thread does the rest.
-template <class T>
-bool finish_backward(const Backward<T>& f, int64_t d, Share& share) {
-  typedef typename T::Element Element;
-  const Shape& shape = f.shape;
-  const Range rows = share.own_rows();
-  for (int64_t b = rows.begin; b < rows.end; ++b) {
-    Element* dc_0 = static_cast<Element*>(f.args.dc_0) + (d * shape.batch + b) * shape.hidden;
-    for (int64_t j = 0; j < shape.hidden; j += kLanes) {
-      T::store(dc_0 + j, load(f.of[d].dc + b * shape.padded() + j), first_lanes(shape.hidden - j));
-    }
-  }
-  if (!f.args.wants_dweights) return true;
-  if (!share.meet()) return false;  // the sums were made by rows of the weights
-  const WeightSums& sums = f.of[d].sums;
-  const Weights<void*>& out = f.args.dweights[d];
-  convert<T>(sums.ih, out.ih, kGates * shape.hidden * shape.input, share);
-  convert<T>(sums.hh, out.hh, kGates * shape.hidden * shape.output(), share);
-  convert<T>(sums.bias, out.bias_ih, kGates * shape.hidden, share);
-  convert<T>(sums.bias, out.bias_hh, kGates * shape.hidden, share);
-  convert<T>(sums.hr, out.hr, shape.projection * shape.hidden, share);
-  return true;
-}
-
 template <class T>
 bool backward_direction(const Backward<T>& f, int64_t d, Share& share) {
   prepare_backward(f, d, share);
@@ -246,18 +143,6 @@ void backward_share(Share share, void* context) {
   const Backward<T>& f = *static_cast<const Backward<T>*>(context);
   for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {
     if (!backward_direction(f, d, share)) return;
-  }
-}
-
-// dx of both directions, [begin, end) of its vectors.
-template <class T>
-void join_directions(int64_t begin, int64_t end, void* context) {
-  const Backward<T>& f = *static_cast<const Backward<T>*>(context);
-  const int64_t count = f.shape.offsets[f.shape.steps] * f.shape.input;
-  auto* dx = static_cast<typename T::Element*>(f.args.dx);
-  for (int64_t at = begin * kLanes; at < end * kLanes; at += kLanes) {
-    const Lanes lanes = first_lanes(count - at);
-    T::store(dx + at, load(f.of[0].dx + at, lanes) + load(f.of[1].dx + at, lanes), lanes);
   }
 }
 

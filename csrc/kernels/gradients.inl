@@ -1,224 +1,116 @@
-// The gradients of the weights and of the input, from the dgates of a chunk while they are in
-// cache.
-//
-// dweight [rows of the weight, columns] += dgates^T [., rows of the chunk] @ (x or h_prev). Both
-// operands are packed: k, the dimension that is summed over, runs over the rows of the chunk.
+// All gradients of a chunk of steps, once dgates of its rows are there; and the results at the end.
 
-// Rows whose products are summed before they are added to the gradients: few enough that dgates are
-// still in cache, and enough that gradients which are not are not read and written too often.
+// The addresses of h_prev of the rows of a chunk.
 template <class T>
-inline int64_t gradient_rows(const Shape& shape) {
-  constexpr int64_t kNearBytes = 4 << 20;
-  const int64_t bytes = 4 * kGates * shape.hidden * (shape.input + shape.output());
-  int64_t times = 1;
-  while (times < 4 && bytes > times * kNearBytes) times *= 2;
-  return times * 256 * T::kPerWord;
-}
-
-// Groups of kLanes rows of a weight that are packed at a time, for so many rows of the chunk.
-template <class T>
-inline int64_t gradient_groups(int64_t rows) {
-  constexpr int64_t kWords = 16 * 256;
-  return clip(kWords / words<T>(rows > 0 ? rows : 1), 4, 16);
-}
-
-// Floats of scratch for so many rows, or fewer.
-template <class T>
-inline int64_t gradient_scratch(int64_t rows) {
-  constexpr int64_t kMostGroups = 16;
-  return words<T>(rows) * (kMostGroups + kColumns) * kLanes;
-}
-
-// Rows [chunk rows] of kLanes columns -> out [words][stride floats].
-// `at(row)` is the address of the first column of a row of the chunk.
-template <class T, class At>
-inline void pack_columns(int64_t rows, At at, Lanes lanes, float* out, int64_t stride) {
-  for (int64_t row = 0; row < rows; row += T::kPerWord, out += stride) {
-    const bool pair = T::kPerWord == 2 && row + 1 < rows;
-    store(out, T::words(at(row), pair ? at(row + 1) : nullptr, lanes));
-  }
-}
-
-// An operand on the left: of each row of a chunk some elements, and the rows of the weight that
-// they belong to. Groups of kLanes; in the last of a gate some may be padding.
-template <class T>
-struct LeftOperand {
-  const typename T::Element* rows;
-  int64_t ld;
-  int64_t groups;
-  int64_t gates;  // that the groups take turns in; 1: none
-  int64_t size;   // rows of the weight of one gate
-  float* sums;    // of the elements over the rows of the chunk; or null
-
-  int64_t first(int64_t group) const { return group / gates * kLanes; }
-  int64_t valid(int64_t group) const { return clip(size - first(group), 0, kLanes); }
-  int64_t weight_row(int64_t group) const { return group % gates * size + first(group); }
-};
-
-// An operand on the right: rows of x, of h_prev or of h before its projection; its product's sums.
-template <class T, class At>
-struct RightOperand {
-  At at;  // (row of the chunk) -> its address
-  int64_t columns;
-  float* sums;  // [rows of the weight, columns]
-};
-
-// R rows of a group times C vectors of columns, added to the sums or, if first, put there.
-template <class T, int R, int C>
-void gradient_tile(const float* left, const float* right, int64_t rows, float* out, int64_t ld,
-                   Lanes last, bool first) {
-  Factor<R> factor;
-  for (int r = 0; r < R; ++r) {
-    factor.rows[r] = reinterpret_cast<const char*>(left + r);
-    for (int c = 0; c < C; ++c) prefetch_for_write(out + r * ld + c * kLanes);
-  }
-  factor.depth = words<T>(rows);
-  factor.half = false;
-  factor.weights = right;
-  factor.apart = 0;
-  vec sum[R][C];
-  product<T, R, C, 1, kLanes>(sum, &factor, 1);
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int c = 0; c < C; ++c) {
-      float* to = out + r * ld + c * kLanes;
-      const Lanes lanes = c == C - 1 ? last : first_lanes(kLanes);
-      store(to, first ? sum[r][c] : load(to, lanes) + sum[r][c], lanes);
+void find_previous_rows(const Backward<T>& f, const Chunk& chunk, int64_t d,
+                        const typename T::Element** h_prev) {
+  const auto* y = static_cast<const typename T::Element*>(f.args.y);
+  const auto* h_0 = static_cast<const typename T::Element*>(f.args.h_0);
+  const int64_t size = f.shape.output();
+  for (int64_t n = chunk.begin; n < chunk.end; ++n) {
+    const Step step(f.shape, d, n);
+    for (int64_t b = 0; b < step.rows(); ++b) {
+      h_prev[step.row() - chunk.row + b] =
+          b < step.continuing ? y + step.at(step.row_before + b, size) : h_0 + step.state(b, size);
     }
   }
 }
 
-template <class T, int R, int C>
-void run_gradient_tile(int64_t r, int64_t c, const float* left, const float* right, int64_t rows,
-                       float* out, int64_t ld, Lanes last, bool first) {
-  if constexpr (R > 1) {
-    if (r < R) return run_gradient_tile<T, R - 1, C>(r, c, left, right, rows, out, ld, last, first);
-  }
-  if constexpr (C > 1) {
-    if (c < C) return run_gradient_tile<T, R, C - 1>(r, c, left, right, rows, out, ld, last, first);
-  }
-  gradient_tile<T, R, C>(left, right, rows, out, ld, last, first);
-}
-
-// All columns of the right operand, for the packed groups [begin, end).
-template <class T, class At>
-void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& right, Range groups,
-                     int64_t rows, const float* packed_left, float* packed_right, bool first) {
-  const Tiles panels({0, vectors(right.columns)}, kColumns);
-  for (int64_t panel = 0; panel < panels.count; ++panel) {
-    const int64_t width = panels.size(panel);
-    const int64_t column = panels.first(panel) * kLanes;
-    for (int64_t c = 0; c < width; ++c) {
-      const int64_t from = column + c * kLanes;
-      pack_columns<T>(
-          rows, [&](int64_t row) { return right.at(row) + from; },
-          first_lanes(right.columns - from), packed_right + c * kLanes, width * kLanes);
-    }
-    const Lanes last = first_lanes(right.columns - column - (width - 1) * kLanes);
-    for (int64_t group = groups.begin; group < groups.end; ++group) {
-      const float* from = packed_left + (group - groups.begin) * words<T>(rows) * kLanes;
-      const Tiles tiles({0, left.valid(group)}, kRows);
-      for (int64_t tile = 0; tile < tiles.count; ++tile) {
-        const int64_t r = tiles.first(tile);
-        run_gradient_tile<T, kRows, kColumns>(
-            tiles.size(tile), width, from + r, packed_right, rows,
-            right.sums + (left.weight_row(group) + r) * right.columns + column, right.columns, last,
-            first);
-      }
-    }
-  }
-}
-
-// Sums of a group's elements over the rows of a chunk.
+// The weights' gradients from some rows of a chunk; `ring` is where they begin in the ring.
 template <class T>
-void sum_group(const LeftOperand<T>& left, int64_t group, int64_t rows, bool first) {
-  vec sum = {};
-  for (int64_t row = 0; row < rows; ++row) {
-    sum += T::load(left.rows + row * left.ld + group * kLanes);
-  }
-  float* to = left.sums + left.weight_row(group);
-  const Lanes lanes = first_lanes(left.valid(group));
-  store(to, first ? sum : load(to, lanes) + sum, lanes);
-}
-
-// The gradients of one weight, or two that share the left operand, from one chunk.
-template <class T, class AtOne, class AtTwo>
-void add_gradients(const LeftOperand<T>& left, const RightOperand<T, AtOne>& one,
-                   const RightOperand<T, AtTwo>& two, const Share& share, int64_t rows, bool first,
-                   float* scratch) {
-  const int64_t together = gradient_groups<T>(rows);
-  float* packed_right = scratch + together * kLanes * words<T>(rows);
-  const Range own = share.part(left.groups);
-  for (int64_t begin = own.begin; begin < own.end; begin += together) {
-    const Range groups = {begin, clip(begin + together, begin, own.end)};
-    for (int64_t group = groups.begin; group < groups.end; ++group) {
-      pack_columns<T>(
-          rows, [&](int64_t row) { return left.rows + row * left.ld + group * kLanes; },
-          first_lanes(kLanes), scratch + (group - begin) * words<T>(rows) * kLanes, kLanes);
-      if (left.sums) sum_group(left, group, rows, first);
-    }
-    multiply_groups<T>(left, one, groups, rows, scratch, packed_right, first);
-    multiply_groups<T>(left, two, groups, rows, scratch, packed_right, first);
-  }
-}
-
-// dx of the rows of a chunk: R rows of dgates times a panel of C vectors of weight_ih.
-template <class T, int R, int C>
-void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, int64_t row,
-                         int64_t first) {
+void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_t rows,
+              const typename T::Element* const* h_prev, bool first, const Share& share) {
   typedef typename T::Element Element;
-  const auto& of = f.of[direction];
-  Factor<R> factor;
-  for (int r = 0; r < R; ++r) {
-    factor.rows[r] = reinterpret_cast<const char*>(of.dgates + (ring + r) * f.columns);
-  }
-  set_depth<T>(factor, f.columns);
-  factor.weights = of.ih + first * kLanes * words<T>(f.columns);
-  factor.apart = 0;
-  vec sum[R][C];
-  product<T, R, C, 1>(sum, &factor, 1);
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < C; ++c) {
-      const int64_t at = (row + r) * f.shape.input + (first + c) * kLanes;
-      const Lanes lanes = first_lanes(f.shape.input - (first + c) * kLanes);
-      if (of.dx) {
-        store(of.dx + at, sum[r][c], lanes);
-      } else {
-        T::store(static_cast<Element*>(f.args.dx) + at, sum[r][c], lanes);
-      }
-    }
-  }
+  const Shape& shape = f.shape;
+  const auto& own = f.of[d];
+  float* scratch = f.scratch + share.thread * f.scratch_size;
+  const Element* x = static_cast<const Element*>(f.args.x) + row * shape.input;
+  const auto x_at = [&](int64_t row) { return x + row * shape.input; };
+  const auto h_at = [&](int64_t row) { return h_prev[row]; };
+  const LeftOperand<T> gates{own.dgates + ring * f.columns,
+                             f.columns,
+                             vectors(shape.hidden) * kGates,
+                             kGates,
+                             shape.hidden,
+                             own.sums.bias};
+  add_gradients<T>(gates, RightOperand<T, decltype(x_at)>{x_at, shape.input, own.sums.ih},
+                   RightOperand<T, decltype(h_at)>{h_at, shape.output(), own.sums.hh}, share, rows,
+                   first, scratch);
+  if (!shape.projection) return;
+  const Element* m = own.m + ring * shape.padded();
+  const auto m_at = [&](int64_t row) { return m + row * shape.padded(); };
+  const LeftOperand<T> dh{own.dh + ring * shape.projection,
+                          shape.projection,
+                          vectors(shape.projection),
+                          1,
+                          shape.projection,
+                          nullptr};
+  const RightOperand<T, decltype(m_at)> right{m_at, shape.hidden, own.sums.hr};
+  add_gradients<T>(dh, right, RightOperand<T, decltype(m_at)>{m_at, 0, nullptr}, share, rows, first,
+                   scratch);
 }
 
-template <class T, int R, int C>
-void run_input_gradient_tile(int64_t rows, int64_t columns, const Backward<T>& f, int64_t direction,
-                             int64_t ring, int64_t row, int64_t first) {
-  if constexpr (R > 1) {
-    if (rows < R) {
-      return run_input_gradient_tile<T, R - 1, C>(rows, columns, f, direction, ring, row, first);
-    }
-  }
-  if constexpr (C > 1) {
-    if (columns < C) {
-      return run_input_gradient_tile<T, R, C - 1>(rows, columns, f, direction, ring, row, first);
-    }
-  }
-  input_gradient_tile<T, R, C>(f, direction, ring, row, first);
-}
-
-// The share's part of dx of a chunk, whose rows begin at `ring` in the ring.
+// The gradients from a chunk: dgates of all its rows are there.
 template <class T>
-void add_input_gradient(const Backward<T>& f, int64_t direction, const Chunk& chunk, int64_t ring,
-                        const Share& share) {
-  const Tiles panels({0, vectors(f.shape.input)}, kColumns);
-  const Tiles rows({0, chunk.row_count}, kRows);
-  const Range own = share.part(panels.count * rows.count);
-  for (int64_t n = own.begin; n < own.end; ++n) {
-    const int64_t panel = n / rows.count;
-    const int64_t tile = n % rows.count;
-    run_input_gradient_tile<T, kRows, kColumns>(rows.size(tile), panels.size(panel), f, direction,
-                                                ring + rows.first(tile),
-                                                chunk.row + rows.first(tile), panels.first(panel));
+void add_chunk(const Backward<T>& f, const Chunk& chunk, int64_t d, const Share& share) {
+  const int64_t ring = chunk.begin / f.chunk_steps % 2 * f.chunk_rows;
+  if (f.args.dx) add_input_gradient(f, d, chunk, ring, share);
+  if (!f.args.wants_dweights) return;
+  const auto** h_prev = f.h_prev + share.thread * f.chunk_rows;
+  find_previous_rows(f, chunk, d, h_prev);
+  bool first = chunk.end == f.shape.steps;
+  const int64_t most = gradient_rows<T>(f.shape);
+  for (int64_t row = 0; row == 0 || row < chunk.row_count; row += most) {
+    const int64_t rows = clip(chunk.row_count - row, 0, most);
+    add_rows(f, d, chunk.row + row, ring + row, rows, h_prev + row, first, share);
+    first = false;
+  }
+}
+
+// float sums -> elements of a gradient, a share's part.
+template <class T>
+void convert(const float* sums, void* out, int64_t count, const Share& share) {
+  if (!out || static_cast<const void*>(sums) == out) return;
+  auto* elements = static_cast<typename T::Element*>(out);
+  const Range own = share.part(vectors(count));
+  for (int64_t at = own.begin * kLanes; at < own.end * kLanes; at += kLanes) {
+    const Lanes lanes = first_lanes(count - at);
+    T::store(elements + at, load(sums + at, lanes), lanes);
+  }
+}
+
+// The results of a direction, once all its steps are done. False: another thread does the rest.
+template <class T>
+bool finish_backward(const Backward<T>& f, int64_t d, Share& share) {
+  typedef typename T::Element Element;
+  const Shape& shape = f.shape;
+  const Range rows = share.own_rows();
+  for (int64_t b = rows.begin; b < rows.end; ++b) {
+    Element* dc_0 = static_cast<Element*>(f.args.dc_0) + (d * shape.batch + b) * shape.hidden;
+    for (int64_t j = 0; j < shape.hidden; j += kLanes) {
+      T::store(dc_0 + j, load(f.of[d].dc + b * shape.padded() + j), first_lanes(shape.hidden - j));
+    }
+  }
+  if (!f.args.wants_dweights) return true;
+  if (!share.meet()) return false;  // the sums were made by rows of the weights
+  const WeightSums& sums = f.of[d].sums;
+  const Weights<void*>& out = f.args.dweights[d];
+  convert<T>(sums.ih, out.ih, kGates * shape.hidden * shape.input, share);
+  convert<T>(sums.hh, out.hh, kGates * shape.hidden * shape.output(), share);
+  convert<T>(sums.bias, out.bias_ih, kGates * shape.hidden, share);
+  convert<T>(sums.bias, out.bias_hh, kGates * shape.hidden, share);
+  convert<T>(sums.hr, out.hr, shape.projection * shape.hidden, share);
+  return true;
+}
+
+// dx of both directions, [begin, end) of its vectors.
+template <class T>
+void join_directions(int64_t begin, int64_t end, void* context) {
+  const Backward<T>& f = *static_cast<const Backward<T>*>(context);
+  const int64_t count = f.shape.offsets[f.shape.steps] * f.shape.input;
+  auto* dx = static_cast<typename T::Element*>(f.args.dx);
+  for (int64_t at = begin * kLanes; at < end * kLanes; at += kLanes) {
+    const Lanes lanes = first_lanes(count - at);
+    T::store(dx + at, load(f.of[0].dx + at, lanes) + load(f.of[1].dx + at, lanes), lanes);
   }
 }

@@ -20,11 +20,17 @@ namespace {
 #include "step.inl"
 
 #include "forward_weights.inl"
+#include "forward_pass.inl"
 #include "forward_tile.inl"
+#include "projections.inl"
 #include "decode.inl"
 #include "forward.inl"
 
+#include "backward_pass.inl"
+#include "backward_cells.inl"
 #include "backward_tile.inl"
+#include "input_gradient.inl"
+#include "weight_gradients.inl"
 #include "gradients.inl"
 #include "backward.inl"
 

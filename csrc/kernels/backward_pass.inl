@@ -1,0 +1,83 @@
+// What all tiles of a backward pass share.
+
+// Where sums of the weights' gradients go.
+struct WeightSums {
+  float* ih;    // [4H, I]
+  float* hh;    // [4H, O]
+  float* bias;  // [4H], or null
+  float* hr;    // [P, H], or null
+};
+
+// What all tiles of a backward pass share. Rings hold the rows of two chunks of steps: the one
+// under way, and the one before it, of whose last step dgates are still needed.
+template <class T>
+struct Backward {
+  typedef typename T::Element Element;
+
+  const BackwardArgs& args;
+  const Shape& shape;
+  int64_t chunk_steps;
+  int64_t chunk_rows;  // at most
+  int64_t columns;     // of a row of dgates: [blocks][4][kLanes]
+
+  struct Direction {
+    float* hh;        // weight_hh [panels of O][words of columns][up to kColumns][kLanes]
+    float* ih;        // weight_ih [panels of I][words of columns][up to kColumns][kLanes]
+    float* hr;        // weight_hr [panels of H][words of P][up to kColumns][kLanes]
+    Element* dgates;  // [2][chunk_rows][columns]
+    Element* dh;      // [2][chunk_rows][P], with a projection: of y
+    Element* m;       // [2][chunk_rows][H'], with a projection: h before it
+    float* dc;        // [B, H']: running
+    float* c_0;       // [B, H']
+    float* dx;        // [N, I], or null: into args.dx at once
+    WeightSums sums;
+  } of[kMaxDirections];
+  float* scratch;  // [threads][scratch_size]: see weight_gradients.inl
+  int64_t scratch_size;
+  const Element** h_prev;  // [threads][chunk_rows]: addresses of the rows
+
+  Backward(const BackwardArgs& args, Arena& arena);
+
+  const Element* gates(const Step& step, int64_t b) const {
+    return static_cast<const Element*>(args.gates) +
+           step.at(step.row() + b, kGates * shape.padded());
+  }
+  const float* c(const Step& step, int64_t b) const {
+    return args.c + step.at(step.row() + b, shape.padded());
+  }
+  const float* c_prev(const Step& step, int64_t b) const {
+    return b < step.continuing ? args.c + step.at(step.row_before + b, shape.padded())
+                               : of[step.direction].c_0 + b * shape.padded();
+  }
+  float* dc(const Step& step, int64_t b) const {
+    return of[step.direction].dc + b * shape.padded();
+  }
+  const Element* dy(const Step& step, int64_t b) const {
+    return args.dy ? static_cast<const Element*>(args.dy) + step.at(step.row() + b, shape.output())
+                   : nullptr;
+  }
+  const Element* dh_n(const Step& step, int64_t b) const {
+    return args.dh_n ? static_cast<const Element*>(args.dh_n) + step.state(b, shape.output())
+                     : nullptr;
+  }
+};
+
+// A step, and where its rows and those of the step after begin in the rings.
+struct BackwardStep : Step {
+  int64_t ring;
+  int64_t ring_after;
+
+  BackwardStep(const Shape& shape, int64_t direction, int64_t n, int64_t chunk_steps,
+               int64_t chunk_rows)
+      : Step(shape, direction, n),
+        ring(in_ring(n, row(), chunk_steps, chunk_rows)),
+        ring_after(n + 1 < shape.steps ? in_ring(n + 1, row_after, chunk_steps, chunk_rows) : 0) {}
+
+ private:
+  int64_t in_ring(int64_t n, int64_t row, int64_t chunk_steps, int64_t chunk_rows) const {
+    const int64_t index = n / chunk_steps;
+    const int64_t end = clip((index + 1) * chunk_steps, 0, shape.steps);
+    const Chunk chunk(shape, direction, index * chunk_steps, end);
+    return index % 2 * chunk_rows + row - chunk.row;
+  }
+};

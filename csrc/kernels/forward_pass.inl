@@ -1,0 +1,55 @@
+// What all tiles of a forward pass share.
+
+template <class T>
+struct Forward {
+  typedef typename T::Element Element;
+
+  const ForwardArgs& args;
+  const Shape& shape;
+  bool fused;  // a tile multiplies x itself; else chunks of steps are projected before
+  int64_t chunk_steps;
+  PackedWeights weights[kMaxDirections];
+  float* gates_x[kMaxDirections];  // [rows of a chunk][blocks][4][kLanes]; fused: [B] of them
+  float* c[kMaxDirections];        // [B, H']: c_0, then the running state unless args.c keeps it
+  Element* h[kMaxDirections];      // wide: [2][B, O], h_0 and then h of even and of odd steps
+  Element* m[kMaxDirections];      // [B, H']: h before its projection
+
+  Forward(const ForwardArgs& args, Arena& arena);
+
+  const Element* x(int64_t row) const {
+    return static_cast<const Element*>(args.x) + row * shape.input;
+  }
+  // h of a step as the next one reads it; that is y, unless y is wide.
+  Element* y(const Step& step, int64_t b) const {
+    if (args.wide) return h[step.direction] + (step.n % 2 * shape.batch + b) * shape.output();
+    return static_cast<Element*>(args.y) + step.at(step.row() + b, shape.output());
+  }
+  const Element* h_prev(const Step& step, int64_t b) const {
+    const int64_t size = shape.output();
+    if (args.wide) return h[step.direction] + ((step.n + 1) % 2 * shape.batch + b) * size;
+    if (b < step.continuing) {
+      return static_cast<const Element*>(args.y) + step.at(step.row_before + b, size);
+    }
+    return static_cast<const Element*>(args.h_0) + step.state(b, size);
+  }
+  float* c_at(const Step& step, int64_t b) const {
+    const int64_t size = shape.padded();
+    return args.c ? args.c + step.at(step.row() + b, size) : c[step.direction] + b * size;
+  }
+  const float* c_prev(const Step& step, int64_t b) const {
+    const int64_t size = shape.padded();
+    if (args.c && b < step.continuing) return args.c + step.at(step.row_before + b, size);
+    return c[step.direction] + b * size;
+  }
+  Element* gates(const Step& step, int64_t b) const {
+    return static_cast<Element*>(args.gates) + step.at(step.row() + b, kGates * shape.padded());
+  }
+  // Where h goes before its projection; where there is none, that is y.
+  Element* hidden(const Step& step, int64_t b) const {
+    return shape.projection ? m[step.direction] + b * shape.padded() : y(step, b);
+  }
+  float* projected(const Step& step, const Chunk& chunk, int64_t b) const {
+    const int64_t row = fused ? b : step.row() + b - chunk.row;
+    return gates_x[step.direction] + row * vectors(shape.hidden) * kGates * kLanes;
+  }
+};

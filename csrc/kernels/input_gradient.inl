@@ -1,0 +1,61 @@
+// The gradient of the input, from the dgates of a chunk.
+
+// dx of the rows of a chunk: R rows of dgates times a panel of C vectors of weight_ih.
+template <class T, int R, int C>
+void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, int64_t row,
+                         int64_t first) {
+  typedef typename T::Element Element;
+  const auto& of = f.of[direction];
+  Factor<R> factor;
+  for (int r = 0; r < R; ++r) {
+    factor.rows[r] = reinterpret_cast<const char*>(of.dgates + (ring + r) * f.columns);
+  }
+  set_depth<T>(factor, f.columns);
+  factor.weights = of.ih + first * kLanes * words<T>(f.columns);
+  factor.apart = 0;
+  vec sum[R][C];
+  product<T, R, C, 1>(sum, &factor, 1);
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < C; ++c) {
+      const int64_t at = (row + r) * f.shape.input + (first + c) * kLanes;
+      const Lanes lanes = first_lanes(f.shape.input - (first + c) * kLanes);
+      if (of.dx) {
+        store(of.dx + at, sum[r][c], lanes);
+      } else {
+        T::store(static_cast<Element*>(f.args.dx) + at, sum[r][c], lanes);
+      }
+    }
+  }
+}
+
+template <class T, int R, int C>
+void run_input_gradient_tile(int64_t rows, int64_t columns, const Backward<T>& f, int64_t direction,
+                             int64_t ring, int64_t row, int64_t first) {
+  if constexpr (R > 1) {
+    if (rows < R) {
+      return run_input_gradient_tile<T, R - 1, C>(rows, columns, f, direction, ring, row, first);
+    }
+  }
+  if constexpr (C > 1) {
+    if (columns < C) {
+      return run_input_gradient_tile<T, R, C - 1>(rows, columns, f, direction, ring, row, first);
+    }
+  }
+  input_gradient_tile<T, R, C>(f, direction, ring, row, first);
+}
+
+// The share's part of dx of a chunk, whose rows begin at `ring` in the ring.
+template <class T>
+void add_input_gradient(const Backward<T>& f, int64_t direction, const Chunk& chunk, int64_t ring,
+                        const Share& share) {
+  const Tiles panels({0, vectors(f.shape.input)}, kColumns);
+  const Tiles rows({0, chunk.row_count}, kRows);
+  const Range own = share.part(panels.count * rows.count);
+  for (int64_t n = own.begin; n < own.end; ++n) {
+    const int64_t panel = n / rows.count;
+    const int64_t tile = n % rows.count;
+    run_input_gradient_tile<T, kRows, kColumns>(rows.size(tile), panels.size(panel), f, direction,
+                                                ring + rows.first(tile),
+                                                chunk.row + rows.first(tile), panels.first(panel));
+  }
+}

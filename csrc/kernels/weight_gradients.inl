@@ -1,0 +1,164 @@
+// The gradients of the weights and of the input, from the dgates of a chunk while they are in
+// cache.
+//
+// dweight [rows of the weight, columns] += dgates^T [., rows of the chunk] @ (x or h_prev). Both
+// operands are packed: k, the dimension that is summed over, runs over the rows of the chunk.
+
+// Rows whose products are summed before they are added to the gradients: few enough that dgates are
+// still in cache, and enough that gradients which are not are not read and written too often.
+template <class T>
+inline int64_t gradient_rows(const Shape& shape) {
+  constexpr int64_t kNearBytes = 4 << 20;
+  const int64_t bytes = 4 * kGates * shape.hidden * (shape.input + shape.output());
+  int64_t times = 1;
+  while (times < 4 && bytes > times * kNearBytes) times *= 2;
+  return times * 256 * T::kPerWord;
+}
+
+// Groups of kLanes rows of a weight that are packed at a time, for so many rows of the chunk.
+template <class T>
+inline int64_t gradient_groups(int64_t rows) {
+  constexpr int64_t kWords = 16 * 256;
+  return clip(kWords / words<T>(rows > 0 ? rows : 1), 4, 16);
+}
+
+// Floats of scratch for so many rows, or fewer.
+template <class T>
+inline int64_t gradient_scratch(int64_t rows) {
+  constexpr int64_t kMostGroups = 16;
+  return words<T>(rows) * (kMostGroups + kColumns) * kLanes;
+}
+
+// Rows [chunk rows] of kLanes columns -> out [words][stride floats].
+// `at(row)` is the address of the first column of a row of the chunk.
+template <class T, class At>
+inline void pack_columns(int64_t rows, At at, Lanes lanes, float* out, int64_t stride) {
+  for (int64_t row = 0; row < rows; row += T::kPerWord, out += stride) {
+    const bool pair = T::kPerWord == 2 && row + 1 < rows;
+    store(out, T::words(at(row), pair ? at(row + 1) : nullptr, lanes));
+  }
+}
+
+// An operand on the left: of each row of a chunk some elements, and the rows of the weight that
+// they belong to. Groups of kLanes; in the last of a gate some may be padding.
+template <class T>
+struct LeftOperand {
+  const typename T::Element* rows;
+  int64_t ld;
+  int64_t groups;
+  int64_t gates;  // that the groups take turns in; 1: none
+  int64_t size;   // rows of the weight of one gate
+  float* sums;    // of the elements over the rows of the chunk; or null
+
+  int64_t first(int64_t group) const { return group / gates * kLanes; }
+  int64_t valid(int64_t group) const { return clip(size - first(group), 0, kLanes); }
+  int64_t weight_row(int64_t group) const { return group % gates * size + first(group); }
+};
+
+// An operand on the right: rows of x, of h_prev or of h before its projection; its product's sums.
+template <class T, class At>
+struct RightOperand {
+  At at;  // (row of the chunk) -> its address
+  int64_t columns;
+  float* sums;  // [rows of the weight, columns]
+};
+
+// R rows of a group times C vectors of columns, added to the sums or, if first, put there.
+template <class T, int R, int C>
+void gradient_tile(const float* left, const float* right, int64_t rows, float* out, int64_t ld,
+                   Lanes last, bool first) {
+  Factor<R> factor;
+  for (int r = 0; r < R; ++r) {
+    factor.rows[r] = reinterpret_cast<const char*>(left + r);
+    for (int c = 0; c < C; ++c) prefetch_for_write(out + r * ld + c * kLanes);
+  }
+  factor.depth = words<T>(rows);
+  factor.half = false;
+  factor.weights = right;
+  factor.apart = 0;
+  vec sum[R][C];
+  product<T, R, C, 1, kLanes>(sum, &factor, 1);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int c = 0; c < C; ++c) {
+      float* to = out + r * ld + c * kLanes;
+      const Lanes lanes = c == C - 1 ? last : first_lanes(kLanes);
+      store(to, first ? sum[r][c] : load(to, lanes) + sum[r][c], lanes);
+    }
+  }
+}
+
+template <class T, int R, int C>
+void run_gradient_tile(int64_t r, int64_t c, const float* left, const float* right, int64_t rows,
+                       float* out, int64_t ld, Lanes last, bool first) {
+  if constexpr (R > 1) {
+    if (r < R) return run_gradient_tile<T, R - 1, C>(r, c, left, right, rows, out, ld, last, first);
+  }
+  if constexpr (C > 1) {
+    if (c < C) return run_gradient_tile<T, R, C - 1>(r, c, left, right, rows, out, ld, last, first);
+  }
+  gradient_tile<T, R, C>(left, right, rows, out, ld, last, first);
+}
+
+// All columns of the right operand, for the packed groups [begin, end).
+template <class T, class At>
+void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& right, Range groups,
+                     int64_t rows, const float* packed_left, float* packed_right, bool first) {
+  const Tiles panels({0, vectors(right.columns)}, kColumns);
+  for (int64_t panel = 0; panel < panels.count; ++panel) {
+    const int64_t width = panels.size(panel);
+    const int64_t column = panels.first(panel) * kLanes;
+    for (int64_t c = 0; c < width; ++c) {
+      const int64_t from = column + c * kLanes;
+      pack_columns<T>(
+          rows, [&](int64_t row) { return right.at(row) + from; },
+          first_lanes(right.columns - from), packed_right + c * kLanes, width * kLanes);
+    }
+    const Lanes last = first_lanes(right.columns - column - (width - 1) * kLanes);
+    for (int64_t group = groups.begin; group < groups.end; ++group) {
+      const float* from = packed_left + (group - groups.begin) * words<T>(rows) * kLanes;
+      const Tiles tiles({0, left.valid(group)}, kRows);
+      for (int64_t tile = 0; tile < tiles.count; ++tile) {
+        const int64_t r = tiles.first(tile);
+        run_gradient_tile<T, kRows, kColumns>(
+            tiles.size(tile), width, from + r, packed_right, rows,
+            right.sums + (left.weight_row(group) + r) * right.columns + column, right.columns, last,
+            first);
+      }
+    }
+  }
+}
+
+// Sums of a group's elements over the rows of a chunk.
+template <class T>
+void sum_group(const LeftOperand<T>& left, int64_t group, int64_t rows, bool first) {
+  vec sum = {};
+  for (int64_t row = 0; row < rows; ++row) {
+    sum += T::load(left.rows + row * left.ld + group * kLanes);
+  }
+  float* to = left.sums + left.weight_row(group);
+  const Lanes lanes = first_lanes(left.valid(group));
+  store(to, first ? sum : load(to, lanes) + sum, lanes);
+}
+
+// The gradients of one weight, or two that share the left operand, from one chunk.
+template <class T, class AtOne, class AtTwo>
+void add_gradients(const LeftOperand<T>& left, const RightOperand<T, AtOne>& one,
+                   const RightOperand<T, AtTwo>& two, const Share& share, int64_t rows, bool first,
+                   float* scratch) {
+  const int64_t together = gradient_groups<T>(rows);
+  float* packed_right = scratch + together * kLanes * words<T>(rows);
+  const Range own = share.part(left.groups);
+  for (int64_t begin = own.begin; begin < own.end; begin += together) {
+    const Range groups = {begin, clip(begin + together, begin, own.end)};
+    for (int64_t group = groups.begin; group < groups.end; ++group) {
+      pack_columns<T>(
+          rows, [&](int64_t row) { return left.rows + row * left.ld + group * kLanes; },
+          first_lanes(kLanes), scratch + (group - begin) * words<T>(rows) * kLanes, kLanes);
+      if (left.sums) sum_group(left, group, rows, first);
+    }
+    multiply_groups<T>(left, one, groups, rows, scratch, packed_right, first);
+    multiply_groups<T>(left, two, groups, rows, scratch, packed_right, first);
+  }
+}
