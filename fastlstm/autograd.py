@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -49,10 +49,8 @@ class LSTMFunction(torch.autograd.Function):
         *weights: Tensor,
     ) -> tuple[Tensor, ...]:
         """Runs the forward kernel and keeps what backward needs."""
-        outputs: tuple[Tensor, ...] = ops.lstm_forward(
-            x, h_0, c_0, weights, batch_sizes, True, backend
-        )
-        return outputs
+        outputs = ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, True, backend)
+        return cast(tuple[Tensor, ...], outputs)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

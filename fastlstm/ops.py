@@ -41,12 +41,28 @@ def _forward(
     save: bool,
     backend: str,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     kernels = backends.get(backend).load()
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.forward(  # type: ignore[no-any-return]
             x, h_0, c_0, weights, batch_sizes, save, precision
         )
+
+
+def _forward_as_operator(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    save: bool,
+    backend: str,
+    precision: str = "",
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    y, h_n, c_n, c, gates = _forward(x, h_0, c_0, weights, batch_sizes, save, backend, precision)
+    if c is None or gates is None:  # an operator has no optional results
+        c, gates = x.new_empty(0, dtype=torch.float32), x.new_empty(0)
+    return y, h_n, c_n, c, gates
 
 
 def _backward(
@@ -114,7 +130,7 @@ def _(
     return dx, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), dweights
 
 
-torch.library.impl("fastlstm::lstm_forward", ("cpu", "cuda"), _forward)
+torch.library.impl("fastlstm::lstm_forward", ("cpu", "cuda"), _forward_as_operator)
 torch.library.impl("fastlstm::lstm_backward", ("cpu", "cuda"), _backward)
 _forward_operator = torch.ops.fastlstm.lstm_forward.default
 _backward_operator = torch.ops.fastlstm.lstm_backward.default
@@ -129,7 +145,7 @@ def lstm_forward(
     save: bool,
     backend: str,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """The operator `fastlstm.lstm_forward`, or at once its kernel where nothing else would see it.
 
     Args:
@@ -144,7 +160,7 @@ def lstm_forward(
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``; P for H with a projection), ``h_n``, ``c_n``, ``c`` and
-        ``gates``.
+        ``gates``, which may be None if nothing is saved.
     """
     plain = eager.is_plain((x, h_0, c_0, batch_sizes, *weights))
     call = _forward if plain else _forward_operator

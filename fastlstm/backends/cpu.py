@@ -65,8 +65,8 @@ def forward(
     batch_sizes: Tensor | None,
     save: bool,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """See `fastlstm.ops.lstm_forward`."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+    """See `fastlstm.ops.lstm_forward`; c and gates are None if nothing is saved."""
     dtype = x.dtype
     x, h_0, c_0 = _checked(x, dtype), _checked(h_0, dtype), _checked(c_0, dtype)
     directions, batch, hidden = c_0.shape
@@ -76,12 +76,11 @@ def forward(
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
     y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
+    c = gates = None
     if save:
         padded = -(-hidden // _PADDING) * _PADDING
         c = x.new_empty((rows, directions, padded), dtype=torch.float32)
         gates = x.new_empty((rows, directions, 4 * padded))
-    else:
-        c, gates = x.new_empty(0, dtype=torch.float32), x.new_empty(0)
     wide = precision == "bf16" and dtype is torch.float32  # weights and h in bfloat16, all else not
     products = x.bfloat16() if wide else x
     _C.forward(
@@ -91,7 +90,7 @@ def forward(
         [w.data_ptr() for w in weights],
         (products.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
         (y.data_ptr(), h_n.data_ptr(), c_n.data_ptr()),
-        (gates.data_ptr(), c.data_ptr()) if save else (0, 0),
+        (0, 0) if c is None or gates is None else (gates.data_ptr(), c.data_ptr()),
     )
     return y, h_n, c_n, c, gates
 
