@@ -92,7 +92,9 @@ bool forward_steps(const Forward<T>& f, int64_t direction, Share& share) {
   const Shape& shape = f.shape;
   for (int64_t begin = 0; begin < shape.steps; begin += f.chunk_steps) {
     const int64_t end = clip(begin + f.chunk_steps, 0, shape.steps);
-    const Chunk chunk(shape, direction, begin, end);
+    Chunk chunk(shape, direction, begin, end);
+    // A thread that is a chunk ahead must not write where another one's rows still stand.
+    chunk.apart = share.rows.size() < shape.batch;
     if (!f.fused) project_input(f, direction, chunk, share);
     for (int64_t n = begin; n < end; ++n) {
       const Step step(shape, direction, n);

@@ -49,7 +49,7 @@ struct Forward {
     return shape.projection ? m[step.direction] + b * shape.padded() : y(step, b);
   }
   float* projected(const Step& step, const Chunk& chunk, int64_t b) const {
-    const int64_t row = fused ? b : step.row() + b - chunk.row;
+    const int64_t row = fused ? b : chunk.place(shape, step.t, b);
     return gates_x[step.direction] + row * vectors(shape.hidden) * kGates * kLanes;
   }
 };

@@ -73,7 +73,9 @@ void pack_part(Share share, void* context) {
 }
 
 template <class T>
-void run_pack(const Shape& shape, const Weights<const void*>& weights, float* packed) {
+void run_pack(const Shape& layer, const Weights<const void*>& weights, float* packed) {
+  Shape shape = layer;
+  shape.directions = 1;  // else a team has a group for the other, which would pack the same
   Arena arena(packed);
   Packing<T> packing{shape, weights, place_weights<T>(shape, arena)};
   Team(shape, vectors(shape.hidden), false).run(pack_part<T>, &packing);

@@ -32,15 +32,16 @@ void run_input_tile(int64_t rows, const Forward<T>& f, int64_t direction, int64_
   input_tile<T, R>(f, direction, row, block, out);
 }
 
-// Rows that follow each other, for one block.
+// Rows that follow each other, for one block; `place` is where the first stands in the chunk.
 template <class T>
-void project_rows(const Forward<T>& f, int64_t direction, const Chunk& chunk, Range rows,
+void project_rows(const Forward<T>& f, int64_t direction, Range rows, int64_t place,
                   int64_t block) {
   const int64_t gates = vectors(f.shape.hidden) * kGates * kLanes;
   const Tiles tiles(rows, kRows);
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const int64_t row = tiles.first(tile);
-    float* out = f.gates_x[direction] + (row - chunk.row) * gates + block * kGates * kLanes;
+    const int64_t at = (place + row - rows.begin) * gates + block * kGates * kLanes;
+    float* out = f.gates_x[direction] + at;
     run_input_tile<T, kRows>(tiles.size(tile), f, direction, row, block, out);
   }
 }
@@ -52,14 +53,14 @@ void project_input(const Forward<T>& f, int64_t direction, const Chunk& chunk, c
   const Range blocks = share.units(vectors(shape.hidden));
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
     if (share.rows.size() == shape.batch) {
-      project_rows(f, direction, chunk, {chunk.row, chunk.row + chunk.row_count}, block);
+      project_rows(f, direction, {chunk.row, chunk.row + chunk.row_count}, 0, block);
       continue;
     }
     for (int64_t n = chunk.begin; n < chunk.end; ++n) {
       const int64_t t = Step::time(shape, direction, n);
       const int64_t end = clip(shape.rows(t), share.rows.begin, share.rows.end);
-      project_rows(f, direction, chunk,
-                   {shape.offsets[t] + share.rows.begin, shape.offsets[t] + end}, block);
+      project_rows(f, direction, {shape.offsets[t] + share.rows.begin, shape.offsets[t] + end},
+                   chunk.place(shape, t, share.rows.begin), block);
     }
   }
 }

@@ -46,13 +46,20 @@ struct Step {
 struct Chunk {
   int64_t begin, end;      // steps
   int64_t row, row_count;  // the first of the N rows, and how many
+  int64_t first;           // step of that row
+  bool apart = false;      // whether its steps stand `batch` rows apart in a buffer, not packed
 
   Chunk(const Shape& shape, int64_t direction, int64_t begin, int64_t end)
       : begin(begin), end(end) {
     const int64_t a = Step::time(shape, direction, begin);
     const int64_t b = Step::time(shape, direction, end - 1);
-    row = shape.offsets[a < b ? a : b];
+    first = a < b ? a : b;
+    row = shape.offsets[first];
     row_count = shape.offsets[(a < b ? b : a) + 1] - row;
+  }
+  // Where row b of step t stands in a buffer of the chunk.
+  int64_t place(const Shape& shape, int64_t t, int64_t b) const {
+    return apart ? (t - first) * shape.batch + b : shape.offsets[t] + b - row;
   }
 };
 

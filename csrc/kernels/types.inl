@@ -111,12 +111,18 @@ struct BFloat16 {
   static ivec widen(const uint16_t* p) { return widen(p, {kLanes}); }
   static ivec widen(const uint16_t* p, Lanes m) {
     ivec a = {};
-    for (int64_t i = 0; i < m.count; ++i) a[i] = p[i];
+#pragma GCC unroll 4
+    for (int i = 0; i < kLanes; ++i) {
+      if (i < m.count) a[i] = p[i];
+    }
     return a;
   }
   static void narrow(uint16_t* p, ivec a) { narrow(p, a, {kLanes}); }
   static void narrow(uint16_t* p, ivec a, Lanes m) {
-    for (int64_t i = 0; i < m.count; ++i) p[i] = static_cast<uint16_t>(a[i]);
+#pragma GCC unroll 4
+    for (int i = 0; i < kLanes; ++i) {
+      if (i < m.count) p[i] = static_cast<uint16_t>(a[i]);
+    }
   }
 #endif
 };

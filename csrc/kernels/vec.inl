@@ -5,7 +5,8 @@
 
 typedef int32_t ivec __attribute__((vector_size(4 * kLanes)));
 typedef float vec __attribute__((vector_size(4 * kLanes)));
-typedef float loose_vec __attribute__((vector_size(4 * kLanes), aligned(4), may_alias));
+// Anywhere in memory, whatever is there: words of bfloat16 stand on odd boundaries.
+typedef float loose_vec __attribute__((vector_size(4 * kLanes), aligned(1), may_alias));
 typedef float loose_float __attribute__((aligned(1), may_alias));
 
 inline vec load(const float* p) { return *reinterpret_cast<const loose_vec*>(p); }
@@ -57,16 +58,29 @@ struct Lanes {
   int64_t count;
 };
 inline Lanes first_lanes(int64_t n) { return {n >= kLanes ? kLanes : n}; }
+// Loops over lanes have a constant length: else GCC takes them for memcpy, and calls it.
 inline vec load(const float* p, Lanes m) {
+  if (m.count >= kLanes) return load(p);
+  const loose_float* from = reinterpret_cast<const loose_float*>(p);
   vec a = {};
-  for (int64_t i = 0; i < m.count; ++i) a[i] = p[i];
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; ++i) {
+    if (i < m.count) a[i] = from[i];
+  }
   return a;
 }
 inline void store(float* p, vec a, Lanes m) {
-  for (int64_t i = 0; i < m.count; ++i) p[i] = a[i];
+  if (m.count >= kLanes) return store(p, a);
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; ++i) {
+    if (i < m.count) p[i] = a[i];
+  }
 }
 inline vec keep(vec a, Lanes m) {
-  for (int64_t i = m.count; i < kLanes; ++i) a[i] = 0;
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; ++i) {
+    if (i >= m.count) a[i] = 0;
+  }
   return a;
 }
 inline vec at_least(vec a, vec low) { return a < low ? low : a; }

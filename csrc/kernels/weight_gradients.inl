@@ -130,8 +130,8 @@ void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& righ
   }
 }
 
-// Sums of a group's elements over the rows of a chunk. Several run side by side: that takes less time,
-// and rounding grows with the rows of each.
+// Sums of a group's elements over the rows of a chunk. Several run side by side: that takes less
+// time, and rounding grows with the rows of each.
 template <class T>
 void sum_group(const LeftOperand<T>& left, int64_t group, int64_t rows, bool first) {
   constexpr int kSums = 8;
