@@ -1,0 +1,138 @@
+"""The C++ kernels without Python: on aarch64 in an emulator, and under the sanitizers.
+
+They are built with the flags of setup.py and run by the driver in tests/kernels, which holds them
+against a reference in float64.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+CORE = sorted(p for p in (ROOT / "csrc").glob("*.cpp") if p.stem not in ("bindings", "dispatch"))
+DRIVER = [
+    ROOT / f"tests/kernels/{name}.cpp" for name in ("check_kernels", "cases", "reference", "run")
+]
+EVERY_VARIANT = [ROOT / "csrc/dispatch.cpp", *sorted((ROOT / "csrc/kernels").glob("*.cpp"))]
+ONLY_GENERIC = [ROOT / "tests/kernels/only_generic.cpp", ROOT / "csrc/kernels/lstm_generic.cpp"]
+OPENMP = ROOT / "tests/kernels/openmp.cpp"  # instead of libgomp
+
+ADDRESS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+THREAD = ["-O1", "-fsanitize=thread"]
+CROSS = "aarch64-linux-gnu-"
+EMULATOR = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]
+
+# What setup.py would compile with, without doing it.
+PRINT_FLAGS = """
+import json, runpy, setuptools
+asked = []
+setuptools.setup = lambda **options: asked.extend(options["ext_modules"])
+isa_flags = runpy.run_path("setup.py")["ISA_FLAGS"]
+print(json.dumps([asked[0].extra_compile_args, isa_flags]))
+"""
+
+
+def run(*command, **options):
+    """Standard output and error of a command that must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, **options)
+    assert done.returncode == 0, f"{command[0]}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def flags():
+    """The flags of all files, and those of a variant by its name."""
+    pytest.importorskip("pybind11", reason="setup.py needs pybind11")
+    return json.loads(run(sys.executable, "-c", PRINT_FLAGS, cwd=ROOT))
+
+
+def build(folder, flags, sources, *extra, compiler="g++", link=("-fopenmp",)):
+    """The driver and its objects by name, from `sources` and what all builds share."""
+    common, of_isa = flags
+    sources = [*CORE, *DRIVER, *sources]
+    objects = {source.stem: folder / f"{source.stem}.o" for source in sources}
+
+    def compile_one(source):
+        isa = of_isa.get(source.stem.rpartition("_")[2], [])
+        options = [*common, *isa, *extra, "-I", ROOT / "csrc"]
+        run(compiler, *options, "-c", source, "-o", objects[source.stem])
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        list(pool.map(compile_one, sources))
+    run(compiler, *extra, *objects.values(), *link, "-o", folder / "check")
+    return folder / "check", objects
+
+
+def assert_all_passed(output):
+    assert re.search(r"^[1-9]\d* passed, 0 failed$", output, re.MULTILINE), output
+
+
+def skip_without(*programs):
+    for program in programs:
+        if not shutil.which(program):
+            pytest.skip(f"{program} is not installed")
+
+
+def skip_unless_it_works(folder, *options):
+    """Skip if the native compiler lacks what `options` need, or this machine cannot run it."""
+    skip_without("g++")
+    source, program = folder / "empty.cpp", folder / "empty"
+    source.write_text("int main() {}\n")
+    for command in (["g++", *options, source, "-o", program], [program]):
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"{' '.join(options)} does not work here: {done.stderr.strip()[:200]}")
+
+
+@pytest.fixture(scope="module")
+def aarch64(tmp_path_factory, flags):
+    skip_without(f"{CROSS}g++")
+    folder = tmp_path_factory.mktemp("aarch64")
+    return build(
+        folder, flags, [ROOT / "csrc/dispatch.cpp", ONLY_GENERIC[1]], compiler=f"{CROSS}g++"
+    )
+
+
+def test_aarch64(aarch64):
+    skip_without(EMULATOR[0])
+    assert_all_passed(run(*EMULATOR, aarch64[0], "quick"))
+
+
+def test_aarch64_multiplies_vectors(aarch64):
+    """Products are fused multiply-adds of four floats, and hardly any of one."""
+    code = run(f"{CROSS}objdump", "-d", aarch64[1]["lstm_generic"])
+    fused = len(re.findall(r"\bfmla\tv\d+\.4s", code))
+    scalar = len(re.findall(r"\bf(?:n?madd|n?msub)\t", code))
+    assert fused > 1000
+    assert scalar < fused / 100
+
+
+@pytest.mark.skipif(
+    os.uname().machine != "x86_64", reason="elsewhere there is only the generic variant"
+)
+def test_every_variant(tmp_path, flags):
+    skip_without("g++")
+    program, _ = build(tmp_path, flags, EVERY_VARIANT)
+    assert_all_passed(run(program))
+
+
+def test_address_and_undefined_behaviour(tmp_path, flags):
+    skip_unless_it_works(tmp_path, *ADDRESS, "-fopenmp")
+    program, _ = build(tmp_path, flags, ONLY_GENERIC, *ADDRESS)
+    assert_all_passed(run(program, "quick"))
+
+
+def test_data_races(tmp_path, flags):
+    """libgomp would hide from the sanitizer what its threads wait for: plain threads stand in."""
+    skip_unless_it_works(tmp_path, *THREAD, "-pthread")
+    program, _ = build(tmp_path, flags, [*ONLY_GENERIC, OPENMP], *THREAD, link=["-pthread"])
+    assert_all_passed(run(program, "quick"))
