@@ -71,13 +71,16 @@ std::uint64_t fingerprint(const Kernels& kernels, const Shape& shape,
 struct Key {
   const Kernels* kernels;
   Type type;
+  std::int64_t input;  // the same bytes may be the weights of layers of other sizes
+  std::int64_t hidden;
   std::array<Matrix, 5> weights;
 
   bool operator==(const Key& other) const {
     const auto same = [](const Matrix& a, const Matrix& b) {
       return a.data == b.data && a.bytes == b.bytes;
     };
-    return kernels == other.kernels && type == other.type &&
+    return kernels == other.kernels && type == other.type && input == other.input &&
+           hidden == other.hidden &&
            std::equal(weights.begin(), weights.end(), other.weights.begin(), same);
   }
 };
@@ -139,7 +142,7 @@ Packed cached_weights(const Kernels& kernels, const Shape& shape, Type type, boo
   const bool floats = wide || type == Type::kFloat32;
   const std::size_t bytes = kernels.packed_size(shape, type) * sizeof(float);
   if (bytes > kMostBytes) return wide ? pack_weights(kernels, shape, type, wide, weights) : nullptr;
-  const Key key{&kernels, type, matrices(shape, floats ? 4 : 2, weights)};
+  const Key key{&kernels, type, shape.input, shape.hidden, matrices(shape, floats ? 4 : 2, weights)};
   const std::uint64_t now = fingerprint(kernels, shape, key.weights);
   bool seen = false;
   {

@@ -1,6 +1,8 @@
 import pytest
 import torch
 
+from fastlstm.backends import cpu
+
 
 @pytest.fixture(autouse=True)
 def same_conditions():
@@ -16,3 +18,23 @@ def same_conditions():
 def set_threads(same_conditions):
     """`torch.set_num_threads`, undone after the test."""
     return torch.set_num_threads
+
+
+@pytest.fixture(params=cpu.isas())
+def isa(request):
+    """Each variant of the C++ kernels that this CPU runs, in use."""
+    with cpu.use_isa(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[1, 2, 3], ids=lambda n: f"threads{n}")
+def threads(request, set_threads):
+    """One, two and three threads. Below 400 000 multiply-adds a call stays on one."""
+    set_threads(request.param)
+    return request.param
+
+
+@pytest.fixture(params=["float32", "bfloat16"])
+def dtype(request):
+    """The name of each dtype that the C++ kernels take, as a `Case` has it."""
+    return request.param

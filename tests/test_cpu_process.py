@@ -1,28 +1,18 @@
 """The C++ kernels in a process: threads, forks, the GIL and the environment."""
 
 import itertools
-import os
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from process import run_python
 from torch import nn
 
 import fastlstm
 from fastlstm.backends import cpu
 from fastlstm.verify import Case, make_inputs, make_ours, make_peer, quantities
-
-
-def run_python(code, timeout=120, **env):
-    """Run a script in a fresh interpreter, on this one's environment and `env`."""
-    command = [sys.executable, "-c", code]
-    return subprocess.run(
-        command, env={**os.environ, **env}, capture_output=True, text=True, timeout=timeout
-    )
 
 
 @pytest.mark.parametrize("isa", cpu.isas())

@@ -71,21 +71,22 @@ inline __attribute__((always_inline)) void forward_cells(const Cell<T> (&cells)[
   }
 }
 
-// The factors of a tile: h_prev with weight_hh, and x with weight_ih.
+// The factors of a tile: x with weight_ih, and h_prev with weight_hh; only the latter where x is
+// projected before.
 template <class T, int R>
 inline void forward_factors(const Forward<T>& f, const Step& step, int64_t b, int64_t block,
                             Factor<R> (&factors)[2]) {
   const PackedWeights& weights = f.weights[step.direction];
   for (int r = 0; r < R; ++r) {
-    factors[0].rows[r] = reinterpret_cast<const char*>(f.h_prev(step, b + r));
-    factors[1].rows[r] = reinterpret_cast<const char*>(f.x(step.row() + b + r));
+    factors[0].rows[r] = reinterpret_cast<const char*>(f.x(step.row() + b + r));
+    factors[1].rows[r] = reinterpret_cast<const char*>(f.h_prev(step, b + r));
   }
-  set_depth<T>(factors[0], f.shape.output());
-  set_depth<T>(factors[1], f.shape.input);
-  factors[0].apart = words<T>(f.shape.output()) * kGates * kLanes;
-  factors[1].apart = words<T>(f.shape.input) * kGates * kLanes;
-  factors[0].weights = weights.hh + block * factors[0].apart;
-  factors[1].weights = weights.ih + block * factors[1].apart;
+  set_depth<T>(factors[0], f.shape.input);
+  set_depth<T>(factors[1], f.shape.output());
+  factors[0].apart = words<T>(f.shape.input) * kGates * kLanes;
+  factors[1].apart = words<T>(f.shape.output()) * kGates * kLanes;
+  factors[0].weights = weights.ih + block * factors[0].apart;
+  factors[1].weights = weights.hh + block * factors[1].apart;
 }
 
 // R sequences from b, one block of units.
@@ -104,7 +105,7 @@ void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int
   Factor<R> factors[2];
   forward_factors<T, R>(f, step, b, block, factors);
   vec z[R][kGates];
-  product<T, R, kGates, 1>(z, factors, f.fused ? 2 : 1);
+  product<T, R, kGates, 1>(z, factors + !f.fused, 1 + f.fused, add);
   const int64_t units = f.shape.hidden - block * kLanes;
   constexpr int kAtOnce = R % 3 == 0 ? 3 : R % 2 == 0 ? 2 : 1;
   for (int n = 0; n < R; n += kAtOnce) {
@@ -114,7 +115,7 @@ void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int
     for (int r = 0; r < kAtOnce; ++r) {
       at[r] = cells[n + r];
 #pragma GCC unroll 4
-      for (int i = 0; i < kGates; ++i) own[r][i] = z[n + r][i] + load(add[n + r] + i * kLanes);
+      for (int i = 0; i < kGates; ++i) own[r][i] = z[n + r][i];
     }
     forward_cells<T, kAtOnce>(at, own, units, f.shape.projection > 0);
   }
@@ -125,13 +126,11 @@ template <class T, int S>
 inline void row_gates(const Forward<T>& f, const Step& step, int64_t b, int64_t block, float* z) {
   Factor<1> factors[2];
   forward_factors<T, 1>(f, step, b, block, factors);
-  vec sum[1][S * kGates];
-  product<T, 1, kGates, S>(sum, factors, f.fused ? 2 : 1);
   const int64_t at = block * kGates * kLanes;
-  const float* add = f.fused ? f.weights[step.direction].bias : z;
-  for (int64_t i = 0; i < S * kGates * kLanes; i += kLanes) {
-    store(z + at + i, sum[0][i / kLanes] + load(add + at + i));
-  }
+  const float* add = (f.fused ? f.weights[step.direction].bias : z) + at;
+  vec sum[1][S * kGates];
+  product<T, 1, kGates, S>(sum, factors + !f.fused, 1 + f.fused, &add);
+  for (int i = 0; i < S * kGates; ++i) store(z + at + i * kLanes, sum[0][i]);
 }
 
 // The pointwise part of a lone sequence, N blocks.

@@ -3,7 +3,7 @@
 // Sums over this many words are added up apart, so that rounding grows with depth / kDepth. It must
 // pay: with a fused multiply-add a term is rounded once, else twice.
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
-constexpr int64_t kDepth = 96;
+constexpr int64_t kDepth = 48;
 #else
 constexpr int64_t kDepth = 32;
 #endif
@@ -45,28 +45,45 @@ inline __attribute__((always_inline)) void add_word(vec (&acc)[R][S * C], Word a
   }
 }
 
+// Adds the sums of some words to those before, or, if first, to what the rows of `start` hold.
 template <int R, int C>
-inline __attribute__((always_inline)) void flush(vec (&sum)[R][C], vec (&acc)[R][C], bool first) {
+inline __attribute__((always_inline)) void flush(vec (&sum)[R][C], vec (&acc)[R][C], bool first,
+                                                 const float* const* start) {
+  if (!first) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) sum[r][c] += acc[r][c];
+    }
+  } else if (start) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) sum[r][c] = load(start[r] + c * kLanes) + acc[r][c];
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) sum[r][c] = acc[r][c];
+    }
+  }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) {
-      sum[r][c] = first ? acc[r][c] : sum[r][c] + acc[r][c];
-      acc[r][c] = vec{};
-    }
+    for (int c = 0; c < C; ++c) acc[r][c] = vec{};
   }
 }
 
-// sum = the sum of `count` products, S blocks of C vectors wide. An element's sum has the same
-// order whatever R and S are: a row's result does not depend on the rows beside it. Not inlined:
-// amid other code GCC would not give every accumulator a register.
+// sum = `start`, rows of S * C vectors, or null: zero; plus `count` products, S blocks of C vectors
+// wide. An element's sum has the same order whatever R, S and `count` are: a row's result does not
+// depend on the rows beside it, nor on whether its products are made at once. Not inlined: amid
+// other code GCC would not give every accumulator a register.
 template <class T, int R, int C, int S, int kApart = 1>
-__attribute__((noinline)) void product(vec (&sum)[R][S * C], const Factor<R>* factors, int count) {
+__attribute__((noinline)) void product(vec (&sum)[R][S * C], const Factor<R>* factors, int count,
+                                       const float* const* start = nullptr) {
   vec acc[R][S * C] = {};
   bool first = true;
-  // nn.LSTM sums weights' gradients step by step, over few rows at a time.
-  constexpr int64_t kRoom = kApart == 1 ? kDepth : kDepth / 2;
-  int64_t room = kRoom;
   for (int n = 0; n < count; ++n) {
     const char* rows[R];
 #pragma GCC unroll 8
@@ -75,18 +92,16 @@ __attribute__((noinline)) void product(vec (&sum)[R][S * C], const Factor<R>* fa
     const int64_t apart = factors[n].apart;
     const int64_t depth = factors[n].depth;
     for (int64_t k = 0; k < depth;) {
-      const int64_t end = depth - k < room ? depth : k + room;
-      room -= end - k;
+      const int64_t end = depth - k < kDepth ? depth : k + kDepth;
       for (; k < end; ++k, w += C * kLanes) {
         const auto word = [&](int r) {
           return broadcast_word(kApart == 1 ? rows[r] + k * 4 : rows[0] + (k * kApart + r) * 4);
         };
         add_word<T, R, C, S>(acc, word, w, apart);
       }
-      if (room > 0) continue;
-      flush(sum, acc, first);
+      if (k == depth && factors[n].half) break;
+      flush(sum, acc, first, start);
       first = false;
-      room = kRoom;
     }
     if (!factors[n].half) continue;
     const auto last = [&](int r) {
@@ -94,8 +109,10 @@ __attribute__((noinline)) void product(vec (&sum)[R][S * C], const Factor<R>* fa
       return broadcast_word(&word);
     };
     add_word<T, R, C, S>(acc, last, w, apart);
+    flush(sum, acc, first, start);
+    first = false;
   }
-  flush(sum, acc, first);
+  if (first) flush(sum, acc, first, start);  // nothing to sum
 }
 
 // A number of rows or vectors, cut into tiles of nearly equal size, none larger than `largest`.

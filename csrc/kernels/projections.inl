@@ -11,14 +11,16 @@ void input_tile(const Forward<T>& f, int64_t direction, int64_t row, int64_t blo
   set_depth<T>(factor, f.shape.input);
   factor.weights = weights.ih + block * words<T>(f.shape.input) * gates;
   factor.apart = 0;
+  const float* bias[R];
+  for (int r = 0; r < R; ++r) bias[r] = weights.bias + block * gates;
   vec z[R][kGates];
-  product<T, R, kGates, 1>(z, &factor, 1);
+  product<T, R, kGates, 1>(z, &factor, 1, bias);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     float* to = out + r * vectors(f.shape.hidden) * gates;
 #pragma GCC unroll 4
     for (int i = 0; i < kGates; ++i) {
-      store(to + i * kLanes, z[r][i] + load(weights.bias + block * gates + i * kLanes));
+      store(to + i * kLanes, z[r][i]);
     }
   }
 }
