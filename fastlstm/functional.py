@@ -60,11 +60,13 @@ def lstm(
         check_precision(precision)
     if x.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-    if torch._C._is_any_autocast_enabled():
+    arity = len(weights) // h_0.shape[0]
+    if torch._C._is_any_autocast_enabled() and backend == "auto" and arity % 2:
+        backend = "aten"  # autocast gives nn.LSTM's c_n another dtype if there is a projection
+    elif torch._C._is_any_autocast_enabled():
         x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
     if backend == "auto" and not _alike(x, h_0, c_0, weights[0]):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
-    arity = len(weights) // h_0.shape[0]
     proj_size = h_0.shape[2] if arity in (3, 5) else 0
     chosen = backends.select(backends.Problem(x.device.type, x.dtype, proj_size), backend)
     if chosen.differentiable:

@@ -102,8 +102,9 @@ def test_other_dtypes_run_as_in_nn_lstm(dtype):
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_autocast_gives_the_dtypes_of_nn_lstm(layers):
-    peer = nn.LSTM(I, H, layers)
+@pytest.mark.parametrize("proj", [0, 3])
+def test_autocast_gives_the_dtypes_of_nn_lstm(layers, proj):
+    peer = nn.LSTM(I, H, layers, proj_size=proj)
     x = torch.randn(T, B, I)
     with torch.autocast("cpu", torch.bfloat16):
         assert_same_dtypes(make_ours(peer)(x), peer(x))
