@@ -49,6 +49,7 @@ class Stream:
         layers = len(weights)
         self._state_shapes = (layers, batch_size, output), (layers, batch_size, hidden)
         self._one = torch.Size((batch_size, self._input))
+        self._one_result = (batch_size, output)
         self._kernel = self._backend.make_stream(
             weights, batch_size, projection, precision == "bf16"
         )
@@ -56,14 +57,20 @@ class Stream:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x [B, I]`` -> ``y [B, O]``, or ``x [T, B, I]`` -> ``y [T, B, O]``."""
+        if x.shape == self._one and x.dtype is self._dtype and x.is_cpu and x.is_contiguous():
+            y = torch.empty(self._one_result, dtype=self._dtype)
+            self._kernel.advance(x.data_ptr(), y.data_ptr(), 1, torch.get_num_threads())
+            return y
+        return self._several(x)
+
+    def _several(self, x: Tensor) -> Tensor:
         shape = x.shape
         if x.dtype is not self._dtype or not x.is_cpu or shape[-2:] != self._one or x.dim() > 3:
             raise ValueError(
                 f"x must be {self._dtype} on the CPU, {list(self._one)} or "
                 f"[T, {', '.join(map(str, self._one))}], got {x.dtype} on {x.device}, {list(shape)}"
             )
-        if not x.is_contiguous():
-            x = x.contiguous()
+        x = x.contiguous()
         y = torch.empty((*shape[:-1], self._output), dtype=self._dtype)
         steps = 1 if x.dim() == 2 else shape[0]
         if steps:
