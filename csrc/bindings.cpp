@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lstm.h"
+#include "pooled_tensor.h"
 #include "stream.h"
 #include "weight_cache.h"
 #include "workspace.h"
@@ -115,6 +116,22 @@ void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& wei
   kernels.backward(args, Workspace(kernels.backward_workspace(args)).data());
 }
 
+// A capsule that DLPack's consumers take over; one that nobody took gives its memory back.
+py::object pooled_tensor(std::int64_t a, std::int64_t b, std::int64_t c, bool bfloat16) {
+  constexpr const char* kName = "dltensor";
+  auto* managed = make_pooled_tensor(a, b, c, bfloat16);
+  PyObject* capsule = PyCapsule_New(managed, kName, [](PyObject* unused) {
+    if (!PyCapsule_IsValid(unused, kName)) return;
+    auto* left = static_cast<dlpack::ManagedTensor*>(PyCapsule_GetPointer(unused, kName));
+    left->deleter(left);
+  });
+  if (!capsule) {
+    managed->deleter(managed);
+    throw py::error_already_set();
+  }
+  return py::reinterpret_steal<py::object>(capsule);
+}
+
 std::unique_ptr<Stream> make_stream(const Sizes::Numbers& numbers, std::int64_t layers,
                                     bool bfloat16, bool wide) {
   return std::make_unique<Stream>(Sizes(numbers).shape, layers, type_of(bfloat16), wide);
@@ -149,6 +166,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("select_isa", &select_isa, py::arg("name"), "Uses the named variant from now on.");
   m.def("forward", &forward);
   m.def("backward", &backward);
+  m.def("pooled_tensor", &pooled_tensor);
   py::class_<Stream>(m, "Stream")
       .def(py::init(&make_stream))
       .def("set_weights", &set_weights)

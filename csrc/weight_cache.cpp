@@ -142,7 +142,8 @@ Packed cached_weights(const Kernels& kernels, const Shape& shape, Type type, boo
   const bool floats = wide || type == Type::kFloat32;
   const std::size_t bytes = kernels.packed_size(shape, type) * sizeof(float);
   if (bytes > kMostBytes) return wide ? pack_weights(kernels, shape, type, wide, weights) : nullptr;
-  const Key key{&kernels, type, shape.input, shape.hidden, matrices(shape, floats ? 4 : 2, weights)};
+  const Key key{&kernels, type, shape.input, shape.hidden,
+                matrices(shape, floats ? 4 : 2, weights)};
   const std::uint64_t now = fingerprint(kernels, shape, key.weights);
   bool seen = false;
   {

@@ -20,6 +20,7 @@ from fastlstm import _C
 from fastlstm.backends import Problem
 
 DTYPES = (torch.float32, torch.bfloat16)
+_POOLED = 1 << 18  # elements
 _PADDING = 16  # of units in what is kept for backward: kPadding in csrc/lstm.h
 
 
@@ -79,8 +80,8 @@ def forward(
     c = gates = None
     if save:
         padded = -(-hidden // _PADDING) * _PADDING
-        c = x.new_empty((rows, directions, padded), dtype=torch.float32)
-        gates = x.new_empty((rows, directions, 4 * padded))
+        c = _kept(rows, directions, padded, torch.float32)
+        gates = _kept(rows, directions, 4 * padded, dtype)
     wide = precision == "bf16" and dtype is torch.float32  # weights and h in bfloat16, all else not
     products = x.bfloat16() if wide else x
     _C.forward(
@@ -131,6 +132,18 @@ def backward(
         [w.data_ptr() for w in dweights] if needs_dweights else [],
     )
     return dx, dh_0, dc_0, dweights
+
+
+def _kept(rows: int, directions: int, width: int, dtype: torch.dtype) -> Tensor:
+    """An uninitialised tensor that backward will read.
+
+    Fresh pages of a large one would cost more than many a layer: its memory comes from the kernels'
+    own, and goes back there.
+    """
+    if rows * directions * width < _POOLED:
+        return torch.empty((rows, directions, width), dtype=dtype)
+    capsule = _C.pooled_tensor(rows, directions, width, dtype is torch.bfloat16)
+    return torch.utils.dlpack.from_dlpack(capsule)
 
 
 def _checked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
