@@ -107,12 +107,10 @@ def variant_providers(device: str) -> tuple[list[Provider], list[str]]:
         meant_for=variants.reads_weights,
         rounds_to="bfloat16",
     )
-    reasons = ((stream, variants.no_stream), (bf16_weights, variants.no_bf16_weights))
-    found = [(provider, why_not(device)) for provider, why_not in reasons]
-    return (
-        [provider for provider, why in found if why is None],
-        [f"{provider.name}: not measured, {why}" for provider, why in found if why],
-    )
+    reason = variants.why_not(device)
+    if reason is None:
+        return [stream, bf16_weights], []
+    return [], [f"{p.name}: not measured, {reason}" for p in (stream, bf16_weights)]
 
 
 def baseline() -> Provider:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any, cast
 
 import torch
@@ -43,11 +42,9 @@ def streams(case: Case) -> bool:
     return case.decodes and not case.bidirectional
 
 
-def no_stream(device: str) -> str | None:
-    """What keeps `Stream` from being measured here at all."""
-    if device != "cpu":
-        return "it runs on cpu"
-    return None if hasattr(LSTM, "stream") else "fastlstm.LSTM has no stream()"
+def why_not(device: str) -> str | None:
+    """What keeps these from being measured on a device."""
+    return None if device == "cpu" else "it runs on cpu"
 
 
 def make_bf16_weights(lstm: nn.LSTM) -> nn.Module:
@@ -65,11 +62,3 @@ def make_bf16_weights(lstm: nn.LSTM) -> nn.Module:
 def reads_weights(case: Case) -> bool:
     """Whether a float32 case is bound by the reading of its weights: one row, large H."""
     return case.dtype == "float32" and case.B == 1 and case.H >= 512 and not case.ragged
-
-
-def no_bf16_weights(device: str) -> str | None:
-    """What keeps the rounded weights from being measured here at all."""
-    if device != "cpu":
-        return "it runs on cpu"
-    known = "precision" in inspect.signature(LSTM).parameters
-    return None if known else "fastlstm.LSTM has no precision"

@@ -10,7 +10,7 @@ from torch import nn
 from fastlstm.bench import peers
 from fastlstm.bench.case import Case
 from fastlstm.bench.check import expected_results, refusal
-from fastlstm.bench.providers import Provider, choose_providers
+from fastlstm.bench.providers import Provider, choose_providers, fastlstm_providers
 
 
 def assert_right(case, make, gradients=None):
@@ -102,7 +102,7 @@ def test_against_chooses_and_a_wrong_name_is_an_error():
 
 def test_the_backend_that_auto_takes_is_marked_and_made_by_auto():
     for dtype in ("float32", "float64"):
-        ours = [p for p in choose_providers("cpu", dtype)[0] if p.name.startswith("fastlstm")]
+        ours = fastlstm_providers("cpu", dtype)
         assert [p.auto for p in ours].count(True) == 1
         case = Case(3, 4, 1, 2, 5, dtype=dtype)
         for provider in ours:

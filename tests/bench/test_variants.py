@@ -84,16 +84,6 @@ def measured(case, provider, measures=PASSES):
     return [row for row in rows if row.provider == provider.name], said
 
 
-def test_what_the_layer_lacks_is_a_line(monkeypatch):
-    monkeypatch.setattr(variants, "LSTM", nn.LSTM)
-    providers, lines = choose_providers("cpu", "float32")
-    assert not {"fastlstm stream", "fastlstm bf16 weights"} & {p.name for p in providers}
-    assert lines[:2] == [
-        "fastlstm stream: not measured, fastlstm.LSTM has no stream()",
-        "fastlstm bf16 weights: not measured, fastlstm.LSTM has no precision",
-    ]
-
-
 @pytest.mark.usefixtures("_here")
 def test_they_run_on_a_cpu_and_are_not_the_default():
     providers, _ = choose_providers("cpu", "float32", ["nn.LSTM"])
@@ -104,7 +94,6 @@ def test_they_run_on_a_cpu_and_are_not_the_default():
     assert lines[0] == "fastlstm stream: not measured, it runs on cpu"
 
 
-@pytest.mark.usefixtures("_here")
 @pytest.mark.parametrize("case", [STEP, Case(9, 4, 1, 1, 1)], ids=str)
 def test_a_stream_that_is_right_passes(case):
     assert verdict(named("stream"), case) is None
