@@ -1,4 +1,5 @@
-// Python's view of the kernels: addresses in, the GIL released. All checks are in backends/cpu.py.
+// Python's view of the kernels: addresses in, the GIL released. All checks are in
+// backends/cpu_checks.py.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

@@ -1,25 +1,22 @@
 """The C++ kernels: a whole layer, its products with the input and the weights included.
 
-This is the one place where tensors are checked before their addresses cross to C++, which trusts
-its caller. T steps, B batch, I input, H hidden, P projection, D directions, N rows (T * B if
-padded), O the size of h: P, or H without a projection.
+Tensors are checked in cpu_checks.py before their addresses cross to C++. T steps, B batch, I input,
+H hidden, P projection, D directions, N rows (T * B if padded), O the size of h: P, or H without a
+projection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from fastlstm import _C
 from fastlstm.backends import Problem
+from fastlstm.backends.cpu_checks import DTYPES, check_states, checked, checked_weights, offsets_of
 
-DTYPES = (torch.float32, torch.bfloat16)
 _POOLED = 1 << 18  # elements
 _PADDING = 16  # of units in what is kept for backward: kPadding in csrc/lstm.h
 
@@ -69,11 +66,12 @@ def forward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
     """See `fastlstm.ops.lstm_forward`; c and gates are None if nothing is saved."""
     dtype = x.dtype
-    x, h_0, c_0 = _checked(x, dtype), _checked(h_0, dtype), _checked(c_0, dtype)
+    x, h_0, c_0 = checked(x, dtype), checked(h_0, dtype), checked(c_0, dtype)
+    check_states(x, h_0, c_0, batch_sizes is None)
     directions, batch, hidden = c_0.shape
-    weights = _checked_weights(weights, x, h_0, c_0)
+    weights = checked_weights(weights, x, h_0, c_0)
     rows = x[..., 0].numel() if x.dim() == 2 else x.shape[0] * batch
-    offsets = None if batch_sizes is None else _offsets(batch_sizes, rows, batch)
+    offsets = None if batch_sizes is None else offsets_of(batch_sizes, rows, batch)
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
     y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
@@ -112,13 +110,13 @@ def backward(
     needs_dweights: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """See `fastlstm.ops.lstm_backward`."""
-    x, h_0, c_0, y = (_checked(t, x.dtype) for t in (x, h_0, c_0, y))
-    weights = _checked_weights(weights, x, h_0, c_0)
-    c, gates = _checked(c, torch.float32), _checked(gates, x.dtype)
-    arriving = [None if d is None else _checked(d, x.dtype) for d in (dy, dh_n, dc_n)]
+    x, h_0, c_0, y = (checked(t, x.dtype) for t in (x, h_0, c_0, y))
+    weights = checked_weights(weights, x, h_0, c_0)
+    c, gates = checked(c, torch.float32), checked(gates, x.dtype)
+    arriving = [None if d is None else checked(d, x.dtype) for d in (dy, dh_n, dc_n)]
     offsets = None
     if batch_sizes is not None:
-        offsets = _offsets(batch_sizes, gates.shape[0], c_0.shape[1])
+        offsets = offsets_of(batch_sizes, gates.shape[0], c_0.shape[1])
     dx = x.new_empty(x.shape if needs_dx else (0,))
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
     dweights = [w.new_empty(w.shape if needs_dweights else (0,)) for w in weights]
@@ -144,57 +142,6 @@ def _kept(rows: int, directions: int, width: int, dtype: torch.dtype) -> Tensor:
         return torch.empty((rows, directions, width), dtype=dtype)
     capsule = _C.pooled_tensor(rows, directions, width, dtype is torch.bfloat16)
     return torch.utils.dlpack.from_dlpack(capsule)
-
-
-def _checked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """The tensor, contiguous, once it is sure that C++ can read it."""
-    if tensor.dtype is not dtype or dtype not in DTYPES or not tensor.is_cpu:
-        raise RuntimeError(
-            "backend='cpu' needs every tensor on 'cpu' in the dtype of x, torch.float32 or "
-            f"torch.bfloat16, got {tensor.dtype} on {tensor.device.type!r}"
-        )
-    return tensor if tensor.is_contiguous() else tensor.contiguous()
-
-
-@lru_cache
-def _named_shapes(
-    arity: int, input_size: int, hidden: int, output: int
-) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """The names and shapes of the weights of one direction."""
-    gates = 4 * hidden
-    biases = (("bias_ih", (gates,)), ("bias_hh", (gates,))) if arity > 3 else ()
-    projection = (("weight_hr", (output, hidden)),) if arity % 2 else ()
-    products = ("weight_ih", (gates, input_size)), ("weight_hh", (gates, output))
-    return (*products, *biases, *projection)
-
-
-def _checked_weights(
-    weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tensor
-) -> list[Tensor]:
-    directions, _, hidden = c_0.shape
-    arity = len(weights) // directions
-    shapes = _named_shapes(arity, x.shape[-1], hidden, h_0.shape[2]) * directions
-    checked = []
-    for weight, (name, shape) in zip(weights, shapes, strict=True):
-        if weight.shape != shape:
-            raise RuntimeError(
-                f"{name} must have shape {shape} for input_size={x.shape[-1]} and "
-                f"hidden_size={hidden}, got {tuple(weight.shape)}"
-            )
-        checked.append(_checked(weight, x.dtype))
-    return checked
-
-
-def _offsets(batch_sizes: Tensor, rows: int, batch: int) -> Tensor:
-    """``[T + 1]`` int64: packed step t owns the rows from offsets[t] up to offsets[t + 1]."""
-    sizes = batch_sizes.tolist()
-    falling = all(a >= b for a, b in pairwise(sizes))
-    if sum(sizes) != rows or sizes[0] != batch or sizes[-1] < 0 or not falling:
-        raise RuntimeError(
-            f"batch_sizes must fall from {batch}, the batch, and sum to {rows}, the rows of the "
-            f"packed input, got {sizes}"
-        )
-    return F.pad(batch_sizes.cumsum(0), (1, 0))
 
 
 def _sizes(
@@ -223,5 +170,5 @@ def make_stream(
 def set_stream_weights(stream: _C.Stream, weights: Sequence[Sequence[Tensor]]) -> None:
     """Packs the weights of each layer."""
     for layer, own in enumerate(weights):
-        checked = [_checked(weight.detach(), weights[0][0].dtype) for weight in own]
-        stream.set_weights(layer, [weight.data_ptr() for weight in checked])
+        contiguous = [checked(weight.detach(), weights[0][0].dtype) for weight in own]
+        stream.set_weights(layer, [weight.data_ptr() for weight in contiguous])
