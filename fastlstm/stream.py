@@ -58,7 +58,7 @@ class Stream:
     def __call__(self, x: Tensor) -> Tensor:
         """``x [B, I]`` -> ``y [B, O]``, or ``x [T, B, I]`` -> ``y [T, B, O]``."""
         if x.shape == self._one and x.dtype is self._dtype and x.is_cpu and x.is_contiguous():
-            y = torch.empty(self._one_result, dtype=self._dtype)
+            y = torch.empty(self._one_result, dtype=self._dtype, device="cpu")
             self._kernel.advance(x.data_ptr(), y.data_ptr(), 1, torch.get_num_threads())
             return y
         return self._several(x)
@@ -71,7 +71,7 @@ class Stream:
                 f"[T, {', '.join(map(str, self._one))}], got {x.dtype} on {x.device}, {list(shape)}"
             )
         x = x.contiguous()
-        y = torch.empty((*shape[:-1], self._output), dtype=self._dtype)
+        y = torch.empty((*shape[:-1], self._output), dtype=self._dtype, device="cpu")
         steps = 1 if x.dim() == 2 else shape[0]
         if steps:
             self._kernel.advance(x.data_ptr(), y.data_ptr(), steps, torch.get_num_threads())
@@ -83,8 +83,8 @@ class Stream:
 
         c is float32 whatever the dtype of h is.
         """
-        h = torch.empty(self._state_shapes[0], dtype=self._dtype)
-        c = torch.empty(self._state_shapes[1], dtype=torch.float32)
+        h = torch.empty(self._state_shapes[0], dtype=self._dtype, device="cpu")
+        c = torch.empty(self._state_shapes[1], dtype=torch.float32, device="cpu")
         self._kernel.read_state(h.data_ptr(), c.data_ptr())
         return h, c
 
@@ -103,9 +103,10 @@ class Stream:
     def reset(self) -> None:
         """Begin anew: h and c become zero."""
         self.state = tuple(  # type: ignore[assignment]
-            torch.zeros(shape, dtype=self._dtype) for shape in self._state_shapes
+            torch.zeros(shape, dtype=self._dtype, device="cpu") for shape in self._state_shapes
         )
 
     def refresh(self) -> None:
         """Read the weights again: they have changed."""
-        self._backend.set_stream_weights(self._kernel, self._weights)
+        sizes = self._input, self._output, self._state_shapes[1][2]
+        self._backend.set_stream_weights(self._kernel, self._weights, self._dtype, *sizes)

@@ -67,7 +67,7 @@ def forward(
     """See `fastlstm.ops.lstm_forward`; c and gates are None if nothing is saved."""
     dtype = x.dtype
     x, h_0, c_0 = checked(x, dtype), checked(h_0, dtype), checked(c_0, dtype)
-    check_states(x, h_0, c_0, batch_sizes is None)
+    check_states(x, h_0, c_0, batch_sizes is None, len(weights))
     directions, batch, hidden = c_0.shape
     weights = checked_weights(weights, x, h_0, c_0)
     rows = x[..., 0].numel() if x.dim() == 2 else x.shape[0] * batch
@@ -167,8 +167,13 @@ def make_stream(
     return _C.Stream(sizes, len(weights), wide or weight_ih.dtype is torch.bfloat16, wide)
 
 
-def set_stream_weights(stream: _C.Stream, weights: Sequence[Sequence[Tensor]]) -> None:
-    """Packs the weights of each layer."""
+def set_stream_weights(
+    stream: _C.Stream, weights: Sequence[Sequence[Tensor]], dtype: torch.dtype, *sizes: int
+) -> None:
+    """Packs the weights of each layer, which must be of `dtype`; `sizes` are I, O and H."""
+    input_size, output, hidden = sizes
     for layer, own in enumerate(weights):
-        contiguous = [checked(weight.detach(), weights[0][0].dtype) for weight in own]
+        widths = (output if layer else input_size, output, hidden)
+        like = [torch.empty((1, 0, width), dtype=dtype, device="cpu") for width in widths]
+        contiguous = checked_weights([weight.detach() for weight in own], *like)
         stream.set_weights(layer, [weight.data_ptr() for weight in contiguous])

@@ -26,11 +26,14 @@ def checked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
-def check_states(x: Tensor, h_0: Tensor, c_0: Tensor, padded: bool) -> None:
+def check_states(x: Tensor, h_0: Tensor, c_0: Tensor, padded: bool, weights: int) -> None:
     """Raises RuntimeError unless h_0 and c_0 are of as many directions and sequences as x is."""
     directions, batch, _ = c_0.shape
     h_directions, h_batch, _ = h_0.shape
-    if h_directions != directions or h_batch != batch or (padded and x.shape[1] != batch):
+    fits = directions in (1, 2) and h_directions == directions and h_batch == batch
+    fits = fits and x.dim() == (3 if padded else 2) and (not padded or x.shape[1] == batch)
+    projects = fits and weights // directions % 2 == 1
+    if not fits or (not projects and h_0.shape[2] != c_0.shape[2]) or h_0.shape[2] == 0:
         raise RuntimeError(
             f"h_0 and c_0 must have shapes [{directions}, B, .] for the B sequences of the input, "
             f"got {list(h_0.shape)} and {list(c_0.shape)} for an input of {list(x.shape)}"
