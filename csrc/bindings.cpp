@@ -84,11 +84,11 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addr
   args.gates = pointer(kept[0]);
   args.c = static_cast<float*>(pointer(kept[1]));
   Packed packed[kMaxDirections];
-  for (std::int64_t d = 0; !args.gates && d < args.shape.directions; ++d) {
-    if (!kernels.reads_packed(args) && !wide) break;
+  const bool keeps_packed = !args.gates && kernels.reads_packed(args);
+  for (std::int64_t d = 0; keeps_packed && d < args.shape.directions; ++d) {
     packed[d] = cached_weights(kernels, args.shape, args.type, wide, args.weights[d]);
+    args.packed[d] = packed[d].get();
   }
-  for (std::int64_t d = 0; d < args.shape.directions; ++d) args.packed[d] = packed[d].get();
   kernels.forward(args, Workspace(kernels.forward_workspace(args)).data());
 }
 

@@ -11,6 +11,7 @@ what nn.LSTM has: ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and, if they are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,8 +29,6 @@ torch.library.define(
     "Tensor? batch_sizes, Tensor y, Tensor c, Tensor gates, bool needs_dx, bool needs_dweights, "
     "str backend) -> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
 )
-
-_HIDDEN_MULTIPLE = 16
 
 
 def _forward(
@@ -49,17 +48,8 @@ def _forward(
         )
 
 
-def _forward_as_operator(
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    weights: Sequence[Tensor],
-    batch_sizes: Tensor | None,
-    save: bool,
-    backend: str,
-    precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    y, h_n, c_n, c, gates = _forward(x, h_0, c_0, weights, batch_sizes, save, backend, precision)
+def _forward_as_operator(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    y, h_n, c_n, c, gates = _forward(x, *others)
     if c is None or gates is None:  # an operator has no optional results
         c, gates = x.new_empty(0, dtype=torch.float32), x.new_empty(0)
     return y, h_n, c_n, c, gates
@@ -101,10 +91,10 @@ def _(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     directions, _, hidden = c_0.shape
     rows = x.numel() // x.shape[-1]
-    padded = -(-hidden // _HIDDEN_MULTIPLE) * _HIDDEN_MULTIPLE
+    width = backends.padded(hidden)
     y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
-    c = x.new_empty(*((rows, directions, padded) if save else (0,)), dtype=torch.float32)
-    gates = x.new_empty(*((rows, directions, 4 * padded) if save else (0,)))
+    c = x.new_empty(*((rows, directions, width) if save else (0,)), dtype=torch.float32)
+    gates = x.new_empty(*((rows, directions, 4 * width) if save else (0,)))
     return y, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), c, gates
 
 

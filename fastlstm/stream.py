@@ -44,11 +44,11 @@ class Stream:
         ).load()
         hidden, output = first.shape[0] // 4, weights[0][1].shape[1]
         self._weights = weights
-        self._dtype, self._batch = first.dtype, batch_size
-        self._input, self._output = first.shape[1], output
+        self._dtype = first.dtype
+        self._sizes = first.shape[1], output, hidden
         layers = len(weights)
         self._state_shapes = (layers, batch_size, output), (layers, batch_size, hidden)
-        self._one = torch.Size((batch_size, self._input))
+        self._one = torch.Size((batch_size, first.shape[1]))
         self._one_result = (batch_size, output)
         self._kernel = self._backend.make_stream(
             weights, batch_size, projection, precision == "bf16"
@@ -71,7 +71,7 @@ class Stream:
                 f"[T, {', '.join(map(str, self._one))}], got {x.dtype} on {x.device}, {list(shape)}"
             )
         x = x.contiguous()
-        y = torch.empty((*shape[:-1], self._output), dtype=self._dtype, device="cpu")
+        y = torch.empty((*shape[:-1], self._one_result[1]), dtype=self._dtype, device="cpu")
         steps = 1 if x.dim() == 2 else shape[0]
         if steps:
             self._kernel.advance(x.data_ptr(), y.data_ptr(), steps, torch.get_num_threads())
@@ -108,5 +108,4 @@ class Stream:
 
     def refresh(self) -> None:
         """Read the weights again: they have changed."""
-        sizes = self._input, self._output, self._state_shapes[1][2]
-        self._backend.set_stream_weights(self._kernel, self._weights, self._dtype, *sizes)
+        self._backend.set_stream_weights(self._kernel, self._weights, self._dtype, *self._sizes)

@@ -1,4 +1,4 @@
-// What all tiles of a backward pass share.
+// A backward pass: its state, and where a step stands in it.
 
 // Where sums of the weights' gradients go.
 struct WeightSums {

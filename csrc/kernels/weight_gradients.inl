@@ -1,5 +1,4 @@
-// The gradients of the weights and of the input, from the dgates of a chunk while they are in
-// cache.
+// The gradients of the weights, from the dgates of a chunk while they are in cache.
 //
 // dweight [rows of the weight, columns] += dgates^T [., rows of the chunk] @ (x or h_prev). Both
 // operands are packed: k, the dimension that is summed over, runs over the rows of the chunk.

@@ -46,6 +46,11 @@ class Backend:
         return reason
 
 
+def padded(hidden: int) -> int:
+    """H rounded up to whole vectors of any kernel, as in what is saved for backward."""
+    return -(-hidden // 16) * 16  # kPadding in csrc/lstm.h
+
+
 _backends: dict[str, Backend] = {}
 
 

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from fastlstm import _C
-from fastlstm.backends import Problem
+from fastlstm.backends import Problem, padded
 from fastlstm.backends.cpu_checks import DTYPES, check_states, checked, checked_weights, offsets_of
 
 _POOLED = 1 << 18  # elements
-_PADDING = 16  # of units in what is kept for backward: kPadding in csrc/lstm.h
 
 
 def why_not(problem: Problem) -> str | None:
@@ -77,9 +76,9 @@ def forward(
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     c = gates = None
     if save:
-        padded = -(-hidden // _PADDING) * _PADDING
-        c = _kept(rows, directions, padded, torch.float32)
-        gates = _kept(rows, directions, 4 * padded, dtype)
+        width = padded(hidden)
+        c = _kept(rows, directions, width, torch.float32)
+        gates = _kept(rows, directions, 4 * width, dtype)
     wide = precision == "bf16" and dtype is torch.float32  # weights and h in bfloat16, all else not
     products = x.bfloat16() if wide else x
     _C.forward(

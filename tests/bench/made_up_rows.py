@@ -5,6 +5,14 @@ import random
 from fastlstm.bench.case import PASSES, TRAINING, Case
 from fastlstm.bench.row import BASELINE, Row
 
+# The conditions of a run, as `Bench` carries them.
+WHERE = {
+    "device": "a machine", "cpu": "it", "load": 0.0, "tf32": False,
+    "threads": 2, "cpu_isa": "avx2", "clock_mhz": None, "torch": "2",
+    "triton": "", "cudnn": "", "onednn": "3", "fastlstm": "0", "commit": "abc",
+    "date": "2026-01-02", "run": "2026-01-02T03:04:05+00:00",
+}  # fmt: skip
+
 SPEED = {BASELINE: 1.0, "fastlstm cpu": 1.7, "fastlstm aten": 0.95, "LSTMCell loop": 0.4}
 PEAK = {"float32": 900.0, "bfloat16": 2400.0}  # GFLOP/s
 BANDWIDTH = {(512, 512): 95.0, (2048, 1024): 60.0, (8192, 8192): 18.0}  # GB/s by [rows, columns]

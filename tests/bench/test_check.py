@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_up_rows import WHERE
 from torch import nn
 
 from fastlstm.bench.case import TRAINING, Case
@@ -195,9 +196,3 @@ def test_what_only_infers_is_judged_by_what_it_infers():
 
 
 LIMITS = Limits({"float32": 1e9}, {}, 0.0, {}, 1 << 20)
-WHERE = {
-    "device": "a machine", "cpu": "it", "load": 0.0, "tf32": False,
-    "threads": 2, "cpu_isa": "avx2", "clock_mhz": None, "torch": "2",
-    "triton": "", "cudnn": "", "onednn": "3", "fastlstm": "0", "commit": "abc",
-    "date": "2026-01-02", "run": "2026-01-02T03:04:05+00:00",
-}  # fmt: skip

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from made_up_rows import WHERE
 from torch import nn
 
 from fastlstm.bench import variants
@@ -15,12 +16,6 @@ from fastlstm.bench.providers import baseline, choose_providers, variant_provide
 from fastlstm.bench.timing import Effort
 
 STEP, LARGE = Case(5, 7, 2, 1, 1), Case(3, 512, 1, 1, 6)
-WHERE = {
-    "device": "a machine", "cpu": "it", "load": 0.0, "tf32": False,
-    "threads": 2, "cpu_isa": "avx2", "clock_mhz": None, "torch": "2",
-    "triton": "", "cudnn": "", "onednn": "3", "fastlstm": "0", "commit": "abc",
-    "date": "2026-01-02", "run": "2026-01-02T03:04:05+00:00",
-}  # fmt: skip
 
 
 class Steps:
