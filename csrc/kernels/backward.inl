@@ -160,18 +160,10 @@ void run_backward(const BackwardArgs& args, void* workspace) {
 
 inline size_t backward_workspace(const BackwardArgs& args) {
   Arena arena(nullptr);
-  if (args.type == Type::kFloat32) {
-    Backward<Float32>(args, arena);
-  } else {
-    Backward<BFloat16>(args, arena);
-  }
+  with_type(args.type, [&](auto type) { Backward<decltype(type)>(args, arena); });
   return arena.used();
 }
 
 inline void backward(const BackwardArgs& args, void* workspace) {
-  if (args.type == Type::kFloat32) {
-    run_backward<Float32>(args, workspace);
-  } else {
-    run_backward<BFloat16>(args, workspace);
-  }
+  with_type(args.type, [&](auto type) { run_backward<decltype(type)>(args, workspace); });
 }

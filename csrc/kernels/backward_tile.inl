@@ -89,23 +89,6 @@ void backward_tile(const Backward<T>& f, const BackwardStep& step, int64_t b, in
   }
 }
 
-// The tile of `rows` sequences, at most R, and `columns` vectors, at most C.
-template <Tile kTile, class T, int R, int C>
-void run_backward_tile(int64_t rows, int64_t columns, const Backward<T>& f,
-                       const BackwardStep& step, int64_t b, int64_t first) {
-  if constexpr (R > 1) {
-    if (rows < R) {
-      return run_backward_tile<kTile, T, R - 1, C>(rows, columns, f, step, b, first);
-    }
-  }
-  if constexpr (C > 1) {
-    if (columns < C) {
-      return run_backward_tile<kTile, T, R, C - 1>(rows, columns, f, step, b, first);
-    }
-  }
-  backward_tile<kTile, T, R, C, 1>(f, step, b, first);
-}
-
 // Tiles over the sequences [begin, end), for the share's panels of `columns` columns.
 template <Tile kTile, class T>
 void run_tiles(const Backward<T>& f, const BackwardStep& step, const Share& share, int64_t columns,
@@ -124,8 +107,10 @@ void run_tiles(const Backward<T>& f, const BackwardStep& step, const Share& shar
     }
     const int64_t panel = own.begin + turn;
     for (int64_t tile = 0; tile < rows.count; ++tile) {
-      run_backward_tile<kTile, T, kRows, kColumns>(rows.size(tile), panels.size(panel), f, step,
-                                                   rows.first(tile), panels.first(panel));
+      with_tile<kRows, kColumns>(rows.size(tile), panels.size(panel), [&](auto r, auto c) {
+        backward_tile<kTile, T, decltype(r)::value, decltype(c)::value, 1>(
+            f, step, rows.first(tile), panels.first(panel));
+      });
     }
   }
   if (pairs && own.size() % 2) {

@@ -15,24 +15,24 @@ inline vec dot_rows(const typename T::Element* weight, int64_t rows, int64_t dep
     for (int r = 0; r < kTogether; ++r) {
       row[r] = weight + (first + r < rows ? first + r : rows - 1) * depth;
     }
-    for (int64_t k = 0; k < whole; k += kLanes) {
-      const vec x = load(reinterpret_cast<const float*>(a) + k);
+    const auto add = [&](vec x, auto words_of) __attribute__((always_inline)) {
 #pragma GCC unroll 4
       for (int r = 0; r < kTogether; ++r) {
-        const vec w = load(reinterpret_cast<const float*>(row[r]) + k);
+        const vec w = words_of(row[r]);
+#pragma GCC unroll 2
         for (int part = 0; part < T::kParts; ++part) {
           sum[r] = T::multiply_add(T::part(x, part), T::part(w, part), sum[r]);
         }
       }
+    };
+    int64_t k = 0;
+    for (; k < whole; k += kLanes) {
+      const auto at = [&](const auto* p) { return load(reinterpret_cast<const float*>(p) + k); };
+      add(at(a), at);
     }
-    for (int64_t k = whole; k < all; k += kLanes) {
-      const vec x = row_words<T>(a, depth, k);
-      for (int r = 0; r < kTogether; ++r) {
-        const vec w = row_words<T>(row[r], depth, k);
-        for (int part = 0; part < T::kParts; ++part) {
-          sum[r] = T::multiply_add(T::part(x, part), T::part(w, part), sum[r]);
-        }
-      }
+    if (k < all) {
+      const auto at = [&](const auto* p) { return row_words<T>(p, depth, k); };
+      add(at(a), at);
     }
 #pragma GCC unroll 4
     for (int r = 0; r < kTogether; ++r) sums[first + r] = sum[r];

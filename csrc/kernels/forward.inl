@@ -25,7 +25,9 @@ void forward_gates(const Forward<T>& f, const Step& step, const Chunk& chunk, co
   for (int64_t n = 0; n < blocks.size(); ++n) {
     const int64_t block = in_turn(blocks, step.n, n);
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      run_forward_tile<T, kRows>(tiles.size(tile), f, step, chunk, tiles.first(tile), block);
+      with_tile<kRows, 1>(tiles.size(tile), 1, [&](auto rows, auto) {
+        forward_tile<T, decltype(rows)::value>(f, step, chunk, tiles.first(tile), block);
+      });
     }
   }
 }
@@ -142,29 +144,18 @@ void run_forward(const ForwardArgs& args, void* workspace) {
 inline size_t forward_workspace(const ForwardArgs& args) {
   if (decodes(args)) return 0;
   Arena arena(nullptr);
-  if (args.type == Type::kFloat32) {
-    Forward<Float32>(args, arena);
-  } else {
-    Forward<BFloat16>(args, arena);
-  }
+  with_type(args.type, [&](auto type) { Forward<decltype(type)>(args, arena); });
   return arena.used();
 }
 
 inline bool reads_packed(const ForwardArgs& args) { return !decodes(args); }
 
-template <class T>
-void choose_forward(const ForwardArgs& args, void* workspace) {
-  if (decodes(args)) {
-    run_decode<T>(args);
-  } else {
-    run_forward<T>(args, workspace);
-  }
-}
-
 inline void forward(const ForwardArgs& args, void* workspace) {
-  if (args.type == Type::kFloat32) {
-    choose_forward<Float32>(args, workspace);
-  } else {
-    choose_forward<BFloat16>(args, workspace);
-  }
+  with_type(args.type, [&](auto type) {
+    if (decodes(args)) {
+      run_decode<decltype(type)>(args);
+    } else {
+      run_forward<decltype(type)>(args, workspace);
+    }
+  });
 }

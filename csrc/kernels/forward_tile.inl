@@ -166,13 +166,3 @@ void forward_row(const Forward<T>& f, const Step& step, const Chunk& chunk, int6
   for (; block + 2 < blocks.end; block += 2) row_cells<T, 2>(f, step, b, block, z);
   for (; block < blocks.end; ++block) row_cells<T, 1>(f, step, b, block, z);
 }
-
-// The tile of `rows` sequences, at most R.
-template <class T, int R>
-void run_forward_tile(int64_t rows, const Forward<T>& f, const Step& step, const Chunk& chunk,
-                      int64_t b, int64_t block) {
-  if constexpr (R > 1) {
-    if (rows < R) return run_forward_tile<T, R - 1>(rows, f, step, chunk, b, block);
-  }
-  forward_tile<T, R>(f, step, chunk, b, block);
-}

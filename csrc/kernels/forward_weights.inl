@@ -51,11 +51,7 @@ void pack_share(const Shape& shape, const Weights<const void*>& weights, const P
 
 inline size_t packed_size(const Shape& shape, Type type) {
   Arena arena(nullptr);
-  if (type == Type::kFloat32) {
-    place_weights<Float32>(shape, arena);
-  } else {
-    place_weights<BFloat16>(shape, arena);
-  }
+  with_type(type, [&](auto type) { place_weights<decltype(type)>(shape, arena); });
   return arena.used() / sizeof(float);
 }
 
@@ -83,9 +79,5 @@ void run_pack(const Shape& layer, const Weights<const void*>& weights, float* pa
 
 inline void pack(const Shape& shape, Type type, const Weights<const void*>& weights,
                  float* packed) {
-  if (type == Type::kFloat32) {
-    run_pack<Float32>(shape, weights, packed);
-  } else {
-    run_pack<BFloat16>(shape, weights, packed);
-  }
+  with_type(type, [&](auto type) { run_pack<decltype(type)>(shape, weights, packed); });
 }

@@ -28,22 +28,6 @@ void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, 
   }
 }
 
-template <class T, int R, int C>
-void run_input_gradient_tile(int64_t rows, int64_t columns, const Backward<T>& f, int64_t direction,
-                             int64_t ring, int64_t row, int64_t first) {
-  if constexpr (R > 1) {
-    if (rows < R) {
-      return run_input_gradient_tile<T, R - 1, C>(rows, columns, f, direction, ring, row, first);
-    }
-  }
-  if constexpr (C > 1) {
-    if (columns < C) {
-      return run_input_gradient_tile<T, R, C - 1>(rows, columns, f, direction, ring, row, first);
-    }
-  }
-  input_gradient_tile<T, R, C>(f, direction, ring, row, first);
-}
-
 // The share's part of dx of a chunk, whose rows begin at `ring` in the ring.
 template <class T>
 void add_input_gradient(const Backward<T>& f, int64_t direction, const Chunk& chunk, int64_t ring,
@@ -54,8 +38,9 @@ void add_input_gradient(const Backward<T>& f, int64_t direction, const Chunk& ch
   for (int64_t n = own.begin; n < own.end; ++n) {
     const int64_t panel = n / rows.count;
     const int64_t tile = n % rows.count;
-    run_input_gradient_tile<T, kRows, kColumns>(rows.size(tile), panels.size(panel), f, direction,
-                                                ring + rows.first(tile),
-                                                chunk.row + rows.first(tile), panels.first(panel));
+    with_tile<kRows, kColumns>(rows.size(tile), panels.size(panel), [&](auto r, auto c) {
+      input_gradient_tile<T, decltype(r)::value, decltype(c)::value>(
+          f, direction, ring + rows.first(tile), chunk.row + rows.first(tile), panels.first(panel));
+    });
   }
 }

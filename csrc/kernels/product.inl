@@ -131,3 +131,20 @@ inline int64_t vectors(int64_t columns) { return (columns + kLanes - 1) / kLanes
 
 // The vectors of a panel of columns, at most.
 constexpr int kColumns = 4;
+
+template <int N>
+struct Size {
+  static constexpr int value = N;
+};
+
+// body(Size<rows>, Size<columns>), at most R by C: what is done with a tile, compiled for its size.
+template <int R, int C, class Body>
+inline void with_tile(int64_t rows, int64_t columns, const Body& body) {
+  if constexpr (R > 1) {
+    if (rows < R) return with_tile<R - 1, C>(rows, columns, body);
+  }
+  if constexpr (C > 1) {
+    if (columns < C) return with_tile<R, C - 1>(rows, columns, body);
+  }
+  body(Size<R>{}, Size<C>{});
+}

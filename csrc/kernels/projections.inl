@@ -25,15 +25,6 @@ void input_tile(const Forward<T>& f, int64_t direction, int64_t row, int64_t blo
   }
 }
 
-template <class T, int R>
-void run_input_tile(int64_t rows, const Forward<T>& f, int64_t direction, int64_t row,
-                    int64_t block, float* out) {
-  if constexpr (R > 1) {
-    if (rows < R) return run_input_tile<T, R - 1>(rows, f, direction, row, block, out);
-  }
-  input_tile<T, R>(f, direction, row, block, out);
-}
-
 // Rows that follow each other, for one block; `place` is where the first stands in the chunk.
 template <class T>
 void project_rows(const Forward<T>& f, int64_t direction, Range rows, int64_t place,
@@ -44,7 +35,9 @@ void project_rows(const Forward<T>& f, int64_t direction, Range rows, int64_t pl
     const int64_t row = tiles.first(tile);
     const int64_t at = (place + row - rows.begin) * gates + block * kGates * kLanes;
     float* out = f.gates_x[direction] + at;
-    run_input_tile<T, kRows>(tiles.size(tile), f, direction, row, block, out);
+    with_tile<kRows, 1>(tiles.size(tile), 1, [&](auto rows, auto) {
+      input_tile<T, decltype(rows)::value>(f, direction, row, block, out);
+    });
   }
 }
 
@@ -97,18 +90,6 @@ void projection_tile(const Forward<T>& f, const Step& step, int64_t b, int64_t f
   }
 }
 
-template <class T, int R, int C>
-void run_projection_tile(int64_t rows, int64_t columns, const Forward<T>& f, const Step& step,
-                         int64_t b, int64_t first) {
-  if constexpr (R > 1) {
-    if (rows < R) return run_projection_tile<T, R - 1, C>(rows, columns, f, step, b, first);
-  }
-  if constexpr (C > 1) {
-    if (columns < C) return run_projection_tile<T, R, C - 1>(rows, columns, f, step, b, first);
-  }
-  projection_tile<T, R, C>(f, step, b, first);
-}
-
 template <class T>
 void project_output(const Forward<T>& f, const Step& step, const Share& share, int64_t row_end) {
   const Tiles rows({share.rows.begin, row_end}, kRows);
@@ -116,8 +97,10 @@ void project_output(const Forward<T>& f, const Step& step, const Share& share, i
   const Range own = share.units(panels.count);
   for (int64_t panel = own.begin; panel < own.end; ++panel) {
     for (int64_t tile = 0; tile < rows.count; ++tile) {
-      run_projection_tile<T, kRows, kColumns>(rows.size(tile), panels.size(panel), f, step,
-                                              rows.first(tile), panels.first(panel));
+      with_tile<kRows, kColumns>(rows.size(tile), panels.size(panel), [&](auto r, auto c) {
+        projection_tile<T, decltype(r)::value, decltype(c)::value>(f, step, rows.first(tile),
+                                                                   panels.first(panel));
+      });
     }
   }
 }

@@ -144,3 +144,9 @@ template <class T>
 inline int64_t words(int64_t depth) {
   return (depth + T::kPerWord - 1) / T::kPerWord;
 }
+
+// body(Float32) or body(BFloat16).
+template <class Body>
+inline auto with_type(Type type, const Body& body) {
+  return type == Type::kFloat32 ? body(Float32{}) : body(BFloat16{});
+}

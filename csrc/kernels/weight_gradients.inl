@@ -88,18 +88,6 @@ void gradient_tile(const float* left, const float* right, int64_t rows, float* o
   }
 }
 
-template <class T, int R, int C>
-void run_gradient_tile(int64_t r, int64_t c, const float* left, const float* right, int64_t rows,
-                       float* out, int64_t ld, Lanes last, bool first) {
-  if constexpr (R > 1) {
-    if (r < R) return run_gradient_tile<T, R - 1, C>(r, c, left, right, rows, out, ld, last, first);
-  }
-  if constexpr (C > 1) {
-    if (c < C) return run_gradient_tile<T, R, C - 1>(r, c, left, right, rows, out, ld, last, first);
-  }
-  gradient_tile<T, R, C>(left, right, rows, out, ld, last, first);
-}
-
 // All columns of the right operand, for the packed groups [begin, end).
 template <class T, class At>
 void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& right, Range groups,
@@ -120,10 +108,11 @@ void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& righ
       const Tiles tiles({0, left.valid(group)}, kRows);
       for (int64_t tile = 0; tile < tiles.count; ++tile) {
         const int64_t r = tiles.first(tile);
-        run_gradient_tile<T, kRows, kColumns>(
-            tiles.size(tile), width, from + r, packed_right, rows,
-            right.sums + (left.weight_row(group) + r) * right.columns + column, right.columns, last,
-            first);
+        float* out = right.sums + (left.weight_row(group) + r) * right.columns + column;
+        with_tile<kRows, kColumns>(tiles.size(tile), width, [&](auto height, auto columns) {
+          gradient_tile<T, decltype(height)::value, decltype(columns)::value>(
+              from + r, packed_right, rows, out, right.columns, last, first);
+        });
       }
     }
   }
