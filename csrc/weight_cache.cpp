@@ -1,5 +1,7 @@
 #include "weight_cache.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -94,20 +96,28 @@ struct Entry {
 
 std::mutex mutex;
 
+// A child of fork() must not inherit a mutex that another thread held.
+const bool unlocked_in_children =
+    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); }) == 0;
+
 // The last used first. Never destroyed: a thread may outlive the end of main.
 std::list<Entry>& entries() {
   static auto* list = new std::list<Entry>;
   return *list;
 }
 
-void forget_the_oldest() {
+// Takes out the oldest entries, as many as are too many.
+std::list<Entry> take_the_oldest() {
   std::size_t bytes = 0;
   std::size_t count = 0;
-  for (auto entry = entries().begin(); entry != entries().end();) {
+  auto entry = entries().begin();
+  for (; entry != entries().end(); ++entry) {
     bytes += entry->packed ? entry->bytes : 0;
-    const bool fits = bytes <= kMostBytes && ++count <= kMostEntries;
-    entry = fits ? std::next(entry) : entries().erase(entry);
+    if (bytes > kMostBytes || ++count > kMostEntries) break;
   }
+  std::list<Entry> oldest;
+  oldest.splice(oldest.end(), entries(), entry, entries().end());
+  return oldest;
 }
 
 }  // namespace
@@ -146,6 +156,7 @@ Packed cached_weights(const Kernels& kernels, const Shape& shape, Type type, boo
                 matrices(shape, floats ? 4 : 2, weights)};
   const std::uint64_t now = fingerprint(kernels, shape, key.weights);
   bool seen = false;
+  std::list<Entry> dropped;  // memory is freed after the lock is: freeing it takes another
   {
     const std::lock_guard<std::mutex> lock(mutex);
     const auto entry = std::find_if(entries().begin(), entries().end(),
@@ -156,13 +167,13 @@ Packed cached_weights(const Kernels& kernels, const Shape& shape, Type type, boo
         entries().splice(entries().begin(), entries(), entry);
         return entry->packed;
       }
-      entries().erase(entry);
+      dropped.splice(dropped.end(), entries(), entry);
     }
   }
   const Packed packed = seen || wide ? pack_weights(kernels, shape, type, wide, weights) : nullptr;
   const std::lock_guard<std::mutex> lock(mutex);
   entries().push_front({key, now, packed, bytes});
-  forget_the_oldest();
+  dropped.splice(dropped.end(), take_the_oldest());
   return packed;
 }
 

@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
-#include <map>
+#include <list>
 #include <mutex>
 #include <new>
 
+#include <pthread.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
@@ -21,10 +22,30 @@ constexpr std::size_t kKept = std::size_t{256} << 20;  // bytes, in all
 std::mutex mutex;
 std::size_t kept = 0;
 
-// Blocks that no call uses, by size. Never destroyed: a thread may outlive the end of main.
-std::multimap<std::size_t, void*>& blocks() {
-  static auto* map = new std::multimap<std::size_t, void*>;
-  return *map;
+// A child of fork() must not inherit a mutex that another thread held.
+const bool unlocked_in_children =
+    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); }) == 0;
+
+struct Block {
+  std::size_t bytes;
+  void* data;
+};
+
+// Blocks that no call uses, the last used first: a few dozen. Never destroyed: a thread may outlive
+// the end of main.
+std::list<Block>& blocks() {
+  static auto* list = new std::list<Block>;
+  return *list;
+}
+
+// The smallest block that holds `bytes` and is not much too large.
+std::list<Block>::iterator find_block(std::size_t bytes) {
+  auto best = blocks().end();
+  for (auto block = blocks().begin(); block != blocks().end(); ++block) {
+    if (block->bytes < bytes || block->bytes > 2 * bytes) continue;
+    if (best == blocks().end() || block->bytes < best->bytes) best = block;
+  }
+  return best;
 }
 
 std::size_t rounded(std::size_t bytes) {
@@ -47,10 +68,10 @@ void* allocate(std::size_t bytes) {
 Workspace::Workspace(std::size_t bytes) : data_(nullptr), bytes_(rounded(bytes)) {
   {
     const std::lock_guard<std::mutex> lock(mutex);
-    const auto block = blocks().lower_bound(bytes_);
-    if (block != blocks().end() && block->first <= 2 * bytes_) {
-      bytes_ = block->first;
-      data_ = block->second;
+    const auto block = find_block(bytes_);
+    if (block != blocks().end()) {
+      bytes_ = block->bytes;
+      data_ = block->data;
       kept -= bytes_;
       blocks().erase(block);
     }
@@ -64,13 +85,12 @@ Workspace::~Workspace() {
     std::free(data_);
     return;
   }
-  blocks().emplace(bytes_, data_);
+  blocks().push_front({bytes_, data_});
   kept += bytes_;
-  while (kept > kKept) {  // the largest are the cheapest to do without, byte for byte
-    const auto largest = std::prev(blocks().end());
-    kept -= largest->first;
-    std::free(largest->second);
-    blocks().erase(largest);
+  while (kept > kKept) {
+    kept -= blocks().back().bytes;
+    std::free(blocks().back().data);
+    blocks().pop_back();
   }
 }
 
