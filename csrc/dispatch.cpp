@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -39,7 +40,7 @@ const Kernels& best() {
   return **variant;
 }
 
-const Kernels* selected = nullptr;
+std::atomic<const Kernels*> selected{nullptr};
 
 }  // namespace
 
@@ -49,7 +50,9 @@ const Kernels* const* supported() {
 }
 
 const Kernels& active() {
-  if (!selected) selected = &best();
+  const Kernels* kernels = selected.load(std::memory_order_acquire);
+  if (kernels) return *kernels;
+  selected = &best();
   return *selected;
 }
 

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <atomic>
 
 namespace fastlstm {
 namespace {
@@ -21,11 +22,13 @@ constexpr int64_t kMinWork = 400000;
 constexpr int64_t kMinRows = 4;
 
 // An OpenMP team does not survive fork(): in a child whose parent had one, the next would hang.
-bool forked_from_a_team = false;
-bool had_a_team = false;
+std::atomic<bool> forked_from_a_team{false};
+std::atomic<bool> had_a_team{false};
 
 bool register_fork_handler() {
-  return pthread_atfork(nullptr, nullptr, [] { forked_from_a_team |= had_a_team; }) == 0;
+  return pthread_atfork(nullptr, nullptr, [] {
+           if (had_a_team) forked_from_a_team = true;
+         }) == 0;
 }
 
 const bool fork_handler_registered = register_fork_handler();
@@ -137,7 +140,7 @@ Share Team::share(int thread) {
 
 void Team::run(void (*body)(Share, void*), void* context) {
   if (size_ == 1) return body(share(0), context);
-  had_a_team = true;
+  had_a_team.store(true, std::memory_order_relaxed);
   bool alone = false;
 #pragma omp parallel num_threads(size_)
   {
@@ -156,7 +159,7 @@ void Team::run(void (*body)(Share, void*), void* context) {
 
 void Team::split(int64_t count, void (*body)(int64_t, int64_t, void*), void* context) {
   if (size_ == 1) return body(0, count, context);
-  had_a_team = true;
+  had_a_team.store(true, std::memory_order_relaxed);
 #pragma omp parallel num_threads(size_)
   {
     const int64_t thread = omp_get_thread_num();
