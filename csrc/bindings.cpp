@@ -135,7 +135,9 @@ py::object pooled_tensor(std::int64_t a, std::int64_t b, std::int64_t c, bool bf
 
 std::unique_ptr<Stream> make_stream(const Sizes::Numbers& numbers, std::int64_t layers,
                                     bool bfloat16, bool wide) {
-  return std::make_unique<Stream>(Sizes(numbers).shape, layers, type_of(bfloat16), wide);
+  const auto& n = numbers;
+  const Shape shape{1, n[1], n[2], n[3], n[4], 1, nullptr, 1};
+  return std::make_unique<Stream>(shape, layers, type_of(bfloat16), wide);
 }
 
 void set_weights(Stream& stream, std::int64_t layer, const Addresses& addresses) {
@@ -173,7 +175,12 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
       .def("set_weights", &set_weights)
       .def("advance", &advance)
       .def("read_state",
-           [](Stream& s, Address h, Address c) { s.read_state(pointer(h), pointer(c)); })
-      .def("write_state",
-           [](Stream& s, Address h, Address c) { s.write_state(pointer(h), pointer(c)); });
+           [](Stream& s, Address h, Address c) {
+             const py::gil_scoped_release nogil;
+             s.read_state(pointer(h), pointer(c));
+           })
+      .def("write_state", [](Stream& s, Address h, Address c) {
+        const py::gil_scoped_release nogil;
+        s.write_state(pointer(h), pointer(c));
+      });
 }
