@@ -154,7 +154,8 @@ void add_gradients(const LeftOperand<T>& left, const RightOperand<T, AtOne>& one
     for (int64_t group = groups.begin; group < groups.end; ++group) {
       pack_columns<T>(
           rows, [&](int64_t row) { return left.rows + row * left.ld + group * kLanes; },
-          first_lanes(kLanes), scratch + (group - begin) * words<T>(rows) * kLanes, kLanes);
+          first_lanes(left.valid(group)), scratch + (group - begin) * words<T>(rows) * kLanes,
+          kLanes);
       if (left.sums) sum_group(left, group, rows, first);
     }
     multiply_groups<T>(left, one, groups, rows, scratch, packed_right, first);
