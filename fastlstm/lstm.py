@@ -143,11 +143,13 @@ class LSTM(nn.RNNBase):
         """
         if self.bidirectional:
             raise ValueError("stream() runs forward only, got an LSTM with bidirectional=True")
+        return Stream(self._weights_by_layer, batch_size, self.precision)
+
+    def _weights_by_layer(self) -> list[list[Tensor]]:
         self._refresh_flat_weights()
-        arity = len(self._flat_weights) // self.num_layers
         weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
-        layers = [weights[n : n + arity] for n in range(0, len(weights), arity)]
-        return Stream(layers, batch_size, self.precision)
+        arity = len(weights) // self.num_layers
+        return [weights[n : n + arity] for n in range(0, len(weights), arity)]
 
     def _refresh_flat_weights(self) -> None:
         """`_update_flat_weights`, where it would find a change: it asks getattr for each, 4 us."""

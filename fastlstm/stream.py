@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from fastlstm import backends
 from fastlstm.backends import Problem
 
 State = tuple[Tensor, Tensor]
+Weights = Sequence[Sequence[Tensor]]
 
 
 class Stream:
@@ -30,20 +32,22 @@ class Stream:
 
     def __init__(
         self,
-        weights: Sequence[Sequence[Tensor]],
+        read_weights: Callable[[], Weights],
         batch_size: int = 1,
         precision: str | None = None,
     ) -> None:
-        """`weights` holds for each layer, as nn.LSTM has them, those of its one direction."""
+        """`read_weights()` gives for each layer those of its one direction, as nn.LSTM has them."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self._read_weights = read_weights
+        weights = self._read_weights()
         first = weights[0][0]
         projection = weights[0][-1].shape[0] if len(weights[0]) % 2 else 0
         self._backend = backends.select(
             Problem(first.device.type, first.dtype, projection), "cpu"
         ).load()
         hidden, output = first.shape[0] // 4, weights[0][1].shape[1]
-        self._weights = weights
+        self._forms = [_form(own) for own in weights]
         self._dtype = first.dtype
         self._sizes = first.shape[1], output, hidden
         layers = len(weights)
@@ -53,7 +57,7 @@ class Stream:
         self._kernel = self._backend.make_stream(
             weights, batch_size, projection, precision == "bf16"
         )
-        self.refresh()
+        self._backend.set_stream_weights(self._kernel, weights, self._dtype, *self._sizes)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x [B, I]`` -> ``y [B, O]``, or ``x [T, B, I]`` -> ``y [T, B, O]``."""
@@ -107,5 +111,22 @@ class Stream:
         )
 
     def refresh(self) -> None:
-        """Read the weights again: they have changed."""
-        self._backend.set_stream_weights(self._kernel, self._weights, self._dtype, *self._sizes)
+        """Read the weights again: they have changed.
+
+        Raises:
+            ValueError: they have another shape, dtype or device now; the stream keeps the old ones.
+        """
+        weights = self._read_weights()
+        forms = [_form(own) for own in weights]
+        for layer, (made_for, got) in enumerate(zip_longest(self._forms, forms)):
+            if got != made_for:
+                raise ValueError(
+                    f"the weights of layer {layer} must be {made_for} as when the stream was made, "
+                    f"got {got}"
+                )
+        self._backend.set_stream_weights(self._kernel, weights, self._dtype, *self._sizes)
+
+
+def _form(weights: Sequence[Tensor]) -> str:
+    """What packed weights cannot follow a change of, for comparison and for the message."""
+    return ", ".join(f"{w.dtype} {list(w.shape)} on {w.device.type!r}" for w in weights)

@@ -171,8 +171,10 @@ def set_stream_weights(
 ) -> None:
     """Packs the weights of each layer, which must be of `dtype`; `sizes` are I, O and H."""
     input_size, output, hidden = sizes
+    contiguous = []
     for layer, own in enumerate(weights):
         widths = (output if layer else input_size, output, hidden)
         like = [torch.empty((1, 0, width), dtype=dtype, device="cpu") for width in widths]
-        contiguous = checked_weights([weight.detach() for weight in own], *like)
-        stream.set_weights(layer, [weight.data_ptr() for weight in contiguous])
+        contiguous.append(checked_weights([weight.detach() for weight in own], *like))
+    for layer, checked_ones in enumerate(contiguous):  # all or none
+        stream.set_weights(layer, [weight.data_ptr() for weight in checked_ones])
