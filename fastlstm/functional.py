@@ -75,7 +75,7 @@ def lstm(
         )
         return outputs
     if arity >= 4:
-        weights = _broadcast_biases(weights, arity)
+        weights = broadcast_biases(weights, arity)
     # The Function also brings the rule for vmap.
     if torch._C._are_functorch_transforms_active() or _needs_gradient(x, h_0, c_0, weights):
         y, h_n, c_n, _, _ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, chosen.name)
@@ -111,8 +111,11 @@ def _needs_gradient(x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tenso
     return any(tensor.requires_grad for tensor in (weights[0], x, h_0, c_0, *weights[1:]))
 
 
-def _broadcast_biases(weights: Sequence[Tensor], arity: int) -> Sequence[Tensor]:
-    """`weights`, where a bias of one element, which nn.LSTM takes, is as long as the other one."""
+def broadcast_biases(weights: Sequence[Tensor], arity: int) -> Sequence[Tensor]:
+    """`weights`, where a bias ``[1]``, which nn.LSTM takes, is ``[4H]`` as the other one.
+
+    `arity` is how many of them a direction has: at least 4, with both biases.
+    """
     if all(weights[d + 2].numel() == weights[d + 3].numel() for d in range(0, len(weights), arity)):
         return weights
     broadcast = list(weights)

@@ -8,7 +8,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from fastlstm import backends
+from fastlstm import backends, functional
 from fastlstm.backends import Problem
 
 State = tuple[Tensor, Tensor]
@@ -40,7 +40,7 @@ class Stream:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self._read_weights = read_weights
-        weights = self._read_weights()
+        weights = self._weights()
         first = weights[0][0]
         projection = weights[0][-1].shape[0] if len(weights[0]) % 2 else 0
         self._backend = backends.select(
@@ -116,7 +116,7 @@ class Stream:
         Raises:
             ValueError: they have another shape, dtype or device now; the stream keeps the old ones.
         """
-        weights = self._read_weights()
+        weights = self._weights()
         forms = [_form(own) for own in weights]
         for layer, (made_for, got) in enumerate(zip_longest(self._forms, forms)):
             if got != made_for:
@@ -125,6 +125,13 @@ class Stream:
                     f"got {got}"
                 )
         self._backend.set_stream_weights(self._kernel, weights, self._dtype, *self._sizes)
+
+    def _weights(self) -> Weights:
+        """The weights of now, biases of one element broadcast."""
+        weights = self._read_weights()
+        if len(weights[0]) < 4:
+            return weights
+        return [functional.broadcast_biases(own, len(own)) for own in weights]
 
 
 def _form(weights: Sequence[Tensor]) -> str:

@@ -74,6 +74,16 @@ def test_refresh_refuses_another_lstm_and_keeps_the_old(change, words):
     torch.testing.assert_close(stream(x), first, rtol=0, atol=0)
 
 
+def test_a_bias_of_one_element_is_broadcast():
+    ours, x = fastlstm.LSTM(5, 9, 2), torch.randn(1, 5)
+    ours.bias_ih_l1 = nn.Parameter(torch.ones(1))
+    stream = ours.stream()
+    assert_streams_as(stream, ours, x)
+    ours.bias_hh_l0 = nn.Parameter(torch.ones(1))
+    stream.refresh()
+    assert_streams_as(stream, ours, x)
+
+
 def test_under_another_default_device():
     ours, x = fastlstm.LSTM(5, 9), torch.randn(1, 5)
     with torch.device("meta"):
