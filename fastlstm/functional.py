@@ -60,7 +60,7 @@ def lstm(
         check_precision(precision)
     if x.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
-    arity = len(weights) // h_0.shape[0]
+    arity = len(weights) // max(1, h_0.shape[0])
     if torch._C._is_any_autocast_enabled() and backend == "auto" and arity % 2:
         backend = "aten"  # autocast gives nn.LSTM's c_n another dtype if there is a projection
     elif torch._C._is_any_autocast_enabled():

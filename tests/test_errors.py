@@ -125,13 +125,3 @@ def test_weight_of_another_shape(name, shape):
         return
     with pytest.raises(RuntimeError, match=r"must have shape \(28, [57]\)"):
         ours(X)
-
-
-@pytest.mark.parametrize(("h", "c"), [((1, 3, 7), (1, 2, 7)), ((2, 2, 7), (1, 2, 7))], ids=str)
-def test_states_of_another_shape(h, c):
-    """The function has no module that checks before it."""
-    ours = fastlstm.LSTM(5, 7)
-    with pytest.raises(RuntimeError, match=r"h_0 and c_0 must have shapes \[1, B, \.\]"):
-        fastlstm.functional.lstm(
-            torch.zeros(3, 2, 5), torch.zeros(h), torch.zeros(c), ours.all_weights[0], backend="cpu"
-        )

@@ -28,15 +28,21 @@ def checked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def check_states(x: Tensor, h_0: Tensor, c_0: Tensor, padded: bool, weights: int) -> None:
     """Raises RuntimeError unless h_0 and c_0 are of as many directions and sequences as x is."""
-    directions, batch, _ = c_0.shape
-    h_directions, h_batch, _ = h_0.shape
+    shape, h_shape, c_shape = x.shape, h_0.shape, c_0.shape
+    directions, batch, hidden = c_shape if len(c_shape) == 3 else (0, 0, 0)
+    h_directions, h_batch, output = h_shape if len(h_shape) == 3 else (0, 0, 0)
     fits = directions in (1, 2) and h_directions == directions and h_batch == batch
-    fits = fits and x.dim() == (3 if padded else 2) and (not padded or x.shape[1] == batch)
-    projects = fits and weights // directions % 2 == 1
-    if not fits or (not projects and h_0.shape[2] != c_0.shape[2]) or h_0.shape[2] == 0:
+    if not fits or len(shape) != (3 if padded else 2) or (padded and shape[1] != batch):
+        form = "[T, B, I]" if padded else "[N, I] with batch_sizes"
         raise RuntimeError(
-            f"h_0 and c_0 must have shapes [{directions}, B, .] for the B sequences of the input, "
-            f"got {list(h_0.shape)} and {list(c_0.shape)} for an input of {list(x.shape)}"
+            f"h_0 and c_0 must have shapes [D, B, .], D = 1 or 2, for the B sequences of an input "
+            f"{form}, got {list(h_shape)} and {list(c_shape)} for an input {list(shape)}"
+        )
+    projects = weights // directions % 2 == 1
+    if output == 0 or (output != hidden and not projects):
+        raise RuntimeError(
+            f"h_0 must have shape {list(c_shape)} as c_0 has, or [D, B, P] for weight_hr [P, H], "
+            f"P at least 1, got {list(h_shape)} with {weights} weights"
         )
 
 
@@ -57,6 +63,11 @@ def checked_weights(weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tens
     directions, _, hidden = c_0.shape
     arity = len(weights) // directions
     shapes = _named_shapes(arity, x.shape[-1], hidden, h_0.shape[2]) * directions
+    if len(weights) != len(shapes):
+        raise RuntimeError(
+            "weights must be weight_ih, weight_hh, perhaps both biases and perhaps weight_hr of "
+            f"each of {directions} directions, got {len(weights)}"
+        )
     contiguous = []
     for weight, (name, shape) in zip(weights, shapes, strict=True):
         if weight.shape != shape:
