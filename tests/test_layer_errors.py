@@ -24,6 +24,9 @@ CASES = {
     "no-output": ((4, 2, 5), (1, 2, 0), (1, 2, H), [(28, 5), (28, 0), (0, 7)], None, OUTPUT),
     "empty-weight_hr": ((4, 2, 5), (1, 2, H), (1, 2, H), [*WEIGHTS, (0, 7)], None, "weight_hr"),
     "3-weights-of-2": ((4, 2, 5), (2, 2, H), (2, 2, H), WEIGHTS[:3], None, "weights must be .* 3"),
+    "no-batch_sizes": ((4, 5), (1, 2, H), (1, 2, H), WEIGHTS, [], r"must fall .* \[\]"),
+    "float": ((4, 5), (1, 2, H), (1, 2, H), WEIGHTS, [2.0, 2.0], "integers, got torch.float32"),
+    "2d-batch_sizes": ((4, 5), (1, 2, H), (1, 2, H), WEIGHTS, [[2, 2]], "one row of integers"),
 }
 
 
@@ -39,3 +42,14 @@ def test_what_does_not_fit(x, h_0, c_0, weights, sizes, words, backend, grad):
         sizes = torch.tensor(sizes, dtype=None if sizes else torch.int64)
     with pytest.raises(RuntimeError, match=words):
         functional.lstm(*tensors, weights, sizes, backend=backend)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int32, torch.int64], ids=str)
+def test_batch_sizes_of_any_integers_under_another_default_device(dtype):
+    rows = 300  # more than fit in uint8
+    weights = [torch.randn(shape) for shape in WEIGHTS]
+    x, state, sizes = torch.randn(rows, 5), torch.zeros(1, 100, H), torch.tensor([100, 100, 100])
+    expected = functional.lstm(x, state, state, weights, sizes, backend="reference")
+    with torch.device("meta"):
+        got = functional.lstm(x, state, state, weights, sizes.to(dtype), backend="cpu")
+    torch.testing.assert_close(got, expected)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -82,10 +81,14 @@ def checked_weights(weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tens
 def offsets_of(batch_sizes: Tensor, rows: int, batch: int) -> Tensor:
     """``[T + 1]`` int64: packed step t owns the rows from offsets[t] up to offsets[t + 1]."""
     sizes = batch_sizes.tolist()
+    if batch_sizes.dim() != 1 or batch_sizes.is_floating_point():
+        raise RuntimeError(
+            f"batch_sizes must be one row of integers, got {batch_sizes.dtype}, {sizes}"
+        )
     falling = all(a >= b for a, b in pairwise(sizes))
-    if sum(sizes) != rows or sizes[0] != batch or sizes[-1] < 0 or not falling:
+    if not sizes or sum(sizes) != rows or sizes[0] != batch or sizes[-1] < 0 or not falling:
         raise RuntimeError(
             f"batch_sizes must fall from {batch}, the batch, and sum to {rows}, the rows of the "
             f"packed input, got {sizes}"
         )
-    return F.pad(batch_sizes.cumsum(0), (1, 0))
+    return torch.tensor([0, *accumulate(sizes)], dtype=torch.int64, device="cpu")
