@@ -11,6 +11,7 @@ what nn.LSTM has: ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and, if they are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -90,7 +91,7 @@ def _(
     precision: str = "",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     directions, _, hidden = c_0.shape
-    rows = x.numel() // x.shape[-1]
+    rows = prod(x.shape[:-1])
     width = backends.padded(hidden)
     y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
     c = x.new_empty(*((rows, directions, width) if save else (0,)), dtype=torch.float32)

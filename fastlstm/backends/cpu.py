@@ -69,7 +69,7 @@ def forward(
     check_states(x, h_0, c_0, batch_sizes is None, len(weights))
     directions, batch, hidden = c_0.shape
     weights = checked_weights(weights, x, h_0, c_0)
-    rows = x[..., 0].numel() if x.dim() == 2 else x.shape[0] * batch
+    rows = x.shape[0] if x.dim() == 2 else x.shape[0] * batch
     offsets = None if batch_sizes is None else offsets_of(batch_sizes, rows, batch)
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
     y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])

@@ -1,0 +1,39 @@
+"""The operators on the C++ kernels, called past the module and autograd that go before them."""
+
+import pytest
+import torch
+
+from fastlstm import functional
+
+T, B, I, H = 4, 2, 3, 7
+SIZES = torch.tensor([2, 2, 1])
+
+
+def arguments(input_size=I, packed=False, directions=1):
+    """x, h_0, c_0, weights and batch_sizes."""
+    x = torch.randn(5, input_size) if packed else torch.randn(T, B, input_size)
+    states = [torch.randn(directions, B, H) for _ in range(2)]
+    shapes = [(4 * H, input_size), (4 * H, H), (4 * H,), (4 * H,)] * directions
+    return x, *states, [torch.randn(shape) for shape in shapes], SIZES if packed else None
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_no_input_is_as_in_torch_lstm(packed):
+    """nn.LSTM refuses input_size=0, torch.lstm runs it: biases and states are left."""
+    x, h_0, c_0, weights, sizes = arguments(0, packed)
+    results = {}
+    for backend in ("cpu", "aten"):
+        for grad in (False, True):
+            leaves = [weight.clone().requires_grad_(grad) for weight in weights]
+            outputs = functional.lstm(x, h_0, c_0, leaves, sizes, backend=backend)
+            results[backend, grad] = outputs
+            if grad:
+                loss = sum(output.sum() for output in outputs)
+                results[backend, grad] = (*outputs, *torch.autograd.grad(loss, leaves))
+    for grad in (False, True):
+        torch.testing.assert_close(results["cpu", grad], results["aten", grad])
+
+
+def test_the_fake_without_input_has_the_real_shapes():
+    inputs = arguments(0)
+    torch.library.opcheck(torch.ops.fastlstm.lstm_forward.default, (*inputs, True, "cpu"))
