@@ -147,7 +147,8 @@ def lstm_forward(
         batch_sizes: ``[T]`` int64 on the CPU, or None for a padded batch.
         save: whether to return what `lstm_backward` needs.
         backend: the name of a backend with kernels.
-        precision: "", or "bf16": weights and h are held in bfloat16 where the backend can.
+        precision: "", or "bf16": weights and h are held in bfloat16 where the backend can; ignored
+            if anything is saved.
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``; P for H with a projection), ``h_n``, ``c_n``, ``c`` and

@@ -37,3 +37,11 @@ def test_no_input_is_as_in_torch_lstm(packed):
 def test_the_fake_without_input_has_the_real_shapes():
     inputs = arguments(0)
     torch.library.opcheck(torch.ops.fastlstm.lstm_forward.default, (*inputs, True, "cpu"))
+
+
+def test_what_is_saved_is_not_in_bf16():
+    """Where gradients are wanted, the precision is ignored."""
+    inputs = arguments()
+    expected = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
+    got = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu", "bf16")
+    torch.testing.assert_close(got, expected, rtol=0, atol=0)

@@ -79,7 +79,8 @@ def forward(
         width = padded(hidden)
         c = _kept(rows, directions, width, torch.float32)
         gates = _kept(rows, directions, 4 * width, dtype)
-    wide = precision == "bf16" and dtype is torch.float32  # weights and h in bfloat16, all else not
+    # Weights and h in bfloat16, all else not; the kernels save nothing that way.
+    wide = precision == "bf16" and dtype is torch.float32 and not save
     products = x.bfloat16() if wide else x
     _C.forward(
         _sizes(x, h_0, c_0, weights, offsets),
