@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fastlstm import functional
+from fastlstm.backends import cpu
 
 T, B, I, H = 4, 2, 3, 7
 SIZES = torch.tensor([2, 2, 1])
@@ -45,3 +46,21 @@ def test_what_is_saved_is_not_in_bf16():
     expected = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
     got = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu", "bf16")
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("pooled", [0, 1 << 60], ids=["pooled", "plain"])
+def test_what_is_saved_is_on_the_cpu_under_another_default_device(pooled, monkeypatch):
+    monkeypatch.setattr(cpu, "_POOLED", pooled)
+    x, h_0, c_0, weights, sizes = arguments()
+    with torch.device("meta"):
+        y, _, _, c, gates = torch.ops.fastlstm.lstm_forward(
+            x, h_0, c_0, weights, sizes, True, "cpu"
+        )
+        (dx,) = torch.autograd.grad(
+            functional.lstm(x.requires_grad_(), h_0, c_0, weights, sizes)[0].sum(), x
+        )
+    assert y.is_cpu
+    assert c.is_cpu
+    assert gates.is_cpu
+    y = functional.lstm(x, h_0, c_0, weights, sizes, backend="reference")[0]
+    torch.testing.assert_close(dx, torch.autograd.grad(y.sum(), x)[0])

@@ -139,7 +139,7 @@ def _kept(rows: int, directions: int, width: int, dtype: torch.dtype) -> Tensor:
     own, and goes back there.
     """
     if rows * directions * width < _POOLED:
-        return torch.empty((rows, directions, width), dtype=dtype)
+        return torch.empty((rows, directions, width), dtype=dtype, device="cpu")
     capsule = _C.pooled_tensor(rows, directions, width, dtype is torch.bfloat16)
     return torch.utils.dlpack.from_dlpack(capsule)
 
