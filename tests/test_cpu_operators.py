@@ -49,18 +49,45 @@ def test_what_is_saved_is_not_in_bf16():
 
 
 @pytest.mark.parametrize("pooled", [0, 1 << 60], ids=["pooled", "plain"])
-def test_what_is_saved_is_on_the_cpu_under_another_default_device(pooled, monkeypatch):
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_the_backend_allocates_on_the_cpu_under_another_default_device(packed, pooled, monkeypatch):
     monkeypatch.setattr(cpu, "_POOLED", pooled)
-    x, h_0, c_0, weights, sizes = arguments()
+    x, h_0, c_0, weights, sizes = inputs = arguments(packed=packed)
     with torch.device("meta"):
-        y, _, _, c, gates = torch.ops.fastlstm.lstm_forward(
-            x, h_0, c_0, weights, sizes, True, "cpu"
-        )
-        (dx,) = torch.autograd.grad(
-            functional.lstm(x.requires_grad_(), h_0, c_0, weights, sizes)[0].sum(), x
-        )
-    assert y.is_cpu
-    assert c.is_cpu
-    assert gates.is_cpu
-    y = functional.lstm(x, h_0, c_0, weights, sizes, backend="reference")[0]
-    torch.testing.assert_close(dx, torch.autograd.grad(y.sum(), x)[0])
+        y, h_n, c_n, c, gates = cpu.forward(*inputs, True)
+        ones = [torch.ones_like(tensor) for tensor in (y, h_n, c_n)]
+        dx, *_ = cpu.backward(*ones, *inputs, y, c, gates, True, True)
+    leaf = x.clone().requires_grad_()
+    outputs = functional.lstm(leaf, h_0, c_0, weights, sizes, backend="reference")
+    loss = sum(output.sum() for output in outputs)
+    torch.testing.assert_close(dx, torch.autograd.grad(loss, leaf)[0])
+
+
+NAMES = ("dy", "dh_n", "dc_n", "x", "h_0", "c_0", "y", "c", "gates")
+
+
+@pytest.mark.parametrize("spoil", ["shorter", "flat", "none of it"])
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
+def test_backward_refuses_what_forward_did_not_give(packed, name, spoil):
+    x, h_0, c_0, weights, sizes = inputs = arguments(packed=packed, directions=2)
+    y, h_n, c_n, c, gates = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
+    tensors = dict(zip(NAMES, (y, h_n, c_n, x, h_0, c_0, y, c, gates), strict=True))
+    tensor = tensors[name]
+    spoilt = {"shorter": tensor[:-1], "flat": tensor.flatten(), "none of it": tensor[..., :0]}
+    tensors[name] = spoilt[spoil]
+    *arriving, x, h_0, c_0, y, c, gates = tensors.values()
+    states = (x, h_0, c_0, weights, sizes)
+    words = r"h_0|input|weight_ih|y must" if name in ("x", "h_0", "c_0") else f"{name} must have"
+    with pytest.raises(RuntimeError, match=words):
+        torch.ops.fastlstm.lstm_backward(*arriving, *states, y, c, gates, True, True, "cpu")
+
+
+def test_no_directions_are_an_error():
+    x, h_0, c_0, weights, sizes = arguments()
+    inputs = (x, h_0[:0], c_0[:0], weights, sizes)
+    with pytest.raises(RuntimeError, match="D = 1 or 2"):
+        torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
+    saved = x, x, x
+    with pytest.raises(RuntimeError, match="D = 1 or 2"):
+        torch.ops.fastlstm.lstm_backward(x, x, x, *inputs, *saved, True, True, "cpu")

@@ -15,7 +15,15 @@ from torch import Tensor
 
 from fastlstm import _C
 from fastlstm.backends import Problem, padded
-from fastlstm.backends.cpu_checks import DTYPES, check_states, checked, checked_weights, offsets_of
+from fastlstm.backends.cpu_checks import (
+    DTYPES,
+    check_saved,
+    check_states,
+    checked,
+    checked_gradient,
+    checked_weights,
+    offsets_of,
+)
 
 _POOLED = 1 << 18  # elements
 
@@ -111,9 +119,14 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """See `fastlstm.ops.lstm_backward`."""
     x, h_0, c_0, y = (checked(t, x.dtype) for t in (x, h_0, c_0, y))
+    check_states(x, h_0, c_0, batch_sizes is None, len(weights))
     weights = checked_weights(weights, x, h_0, c_0)
     c, gates = checked(c, torch.float32), checked(gates, x.dtype)
-    arriving = [None if d is None else checked(d, x.dtype) for d in (dy, dh_n, dc_n)]
+    check_saved(x, h_0, c_0, y, c, gates)
+    arriving = [
+        d if d is None else checked_gradient(name, d, of)
+        for name, d, of in (("dy", dy, y), ("dh_n", dh_n, h_0), ("dc_n", dc_n, c_0))
+    ]
     offsets = None
     if batch_sizes is not None:
         offsets = offsets_of(batch_sizes, gates.shape[0], c_0.shape[1])

@@ -12,6 +12,8 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from fastlstm.backends import padded
+
 DTYPES = (torch.float32, torch.bfloat16)
 
 
@@ -76,6 +78,26 @@ def checked_weights(weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tens
             )
         contiguous.append(checked(weight, x.dtype))
     return contiguous
+
+
+def check_saved(x: Tensor, h_0: Tensor, c_0: Tensor, y: Tensor, c: Tensor, gates: Tensor) -> None:
+    """Raises RuntimeError unless y, c and gates have the shapes that forward gives them."""
+    directions, _, hidden = c_0.shape
+    rows, width = x.shape[:-1], padded(hidden)
+    _check_shape("y", y, (*rows, directions * h_0.shape[2]))
+    _check_shape("c", c, (rows.numel(), directions, width))
+    _check_shape("gates", gates, (rows.numel(), directions, 4 * width))
+
+
+def checked_gradient(name: str, gradient: Tensor, of: Tensor) -> Tensor:
+    """The gradient, contiguous, once it is sure that it is one of the tensor `of`."""
+    _check_shape(name, gradient, of.shape)
+    return checked(gradient, of.dtype)
+
+
+def _check_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
+    if tensor.shape != shape:
+        raise RuntimeError(f"{name} must have shape {tuple(shape)}, got {tuple(tensor.shape)}")
 
 
 def offsets_of(batch_sizes: Tensor, rows: int, batch: int) -> Tensor:
