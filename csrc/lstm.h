@@ -1,4 +1,4 @@
-// One LSTM layer on the CPU: what goes in, what comes out, and the table of its variants.
+// LSTM layers on the CPU: what goes in, what comes out, and the table of the variants.
 //
 // T steps, B batch, I input, H hidden, P projection (Sak et al. 2014), D directions (1 or 2;
 // direction 1 runs from right to left), N rows, O the size of h: P, or H without a projection.
@@ -6,8 +6,8 @@
 // first, so that row b of every step belongs to sequence b; a padded batch has offsets[t] = t * B.
 // Gates stand in PyTorch's order i, f, g, o. All buffers are contiguous.
 //
-// What backward needs is kept in a form of its own: units are padded to H' = padded(H), and the
-// four gates of a vector of units stand beside each other, [H' / lanes][4][lanes].
+// What backward needs is kept in a form of its own, the same for all variants: units are padded to
+// H' = padded(H), and the four gates of kPadding units stand beside each other, [H' / 16][4][16].
 //
 // This header is included by files compiled for different instruction sets. It and they include no
 // standard C++ header: an inline function of one would be emitted as a weak symbol built for
@@ -42,6 +42,10 @@ struct Shape {
   __attribute__((always_inline)) int64_t padded() const {
     return (hidden + kPadding - 1) / kPadding * kPadding;
   }
+  // Where the first gate of a unit stands in a row of gates; the others follow kPadding apart.
+  __attribute__((always_inline)) static int64_t place_of_gates(int64_t unit) {
+    return unit / kPadding * kGates * kPadding + unit % kPadding;
+  }
 };
 
 // Of one direction. `Pointer` is `const void*` for weights, `void*` for their gradients.
@@ -57,13 +61,13 @@ struct Weights {
 struct ForwardArgs {
   Shape shape;
   Type type;
-  bool wide;    // h_0, y and h_n are float whatever the type is; nothing is kept
+  bool wide;    // x, h_0, y and h_n are float whatever the type is; nothing is kept
   bool wide_c;  // c_0 and c_n are float whatever the type is
   Weights<const void*> weights[kMaxDirections];
-  const void* x;    // [N, I]
+  const void* x;    // [N, I]; not read but of the first layer: the others take the y below
   const void* h_0;  // [D, B, O]
   const void* c_0;  // [D, B, H]
-  void* y;          // [N, D, O] out
+  void* y;          // [N, D, O] out; or null, but of the last layer: not wanted
   void* h_n;        // [D, B, O] out; may be h_0
   void* c_n;        // [D, B, H] out; may be c_0
   void* gates;      // [N, D, 4H'] out: activated; or null: not kept (inference)
@@ -76,36 +80,38 @@ struct BackwardArgs {
   Shape shape;
   Type type;
   Weights<const void*> weights[kMaxDirections];
-  const void* x;      // [N, I]
+  const void* x;      // [N, I]; not read but of the first layer: the others take the y below
   const void* h_0;    // [D, B, O]
   const void* c_0;    // [D, B, H]
   const void* y;      // [N, D, O]
   const void* gates;  // [N, D, 4H']
   const float* c;     // [N, D, H']
-  const void* dy;     // [N, D, O], or null: zero
+  const void* dy;     // [N, D, O], or null: zero; read of the last layer alone
   const void* dh_n;   // [D, B, O], or null: zero
   const void* dc_n;   // [D, B, H], or null: zero
-  void* dx;           // [N, I] out, or null: not wanted
+  void* dx;           // [N, I] out, or null: not wanted; written of the first layer alone
   void* dh_0;         // [D, B, O] out
   void* dc_0;         // [D, B, H] out
   bool wants_dweights;
   Weights<void*> dweights[kMaxDirections];  // out
 };
 
-// One variant, built for one instruction set.
+// One variant, built for one instruction set. Layers are those of a stack, the first first: their
+// shapes differ in I alone, and all have the same gates and c kept, or not.
 struct Kernels {
   const char* name;
   // Bytes of 64-byte aligned workspace.
-  size_t (*forward_workspace)(const ForwardArgs&);
-  size_t (*backward_workspace)(const BackwardArgs&);
-  // Whether `forward` would read packed weights, were they given.
+  size_t (*forward_workspace)(const ForwardArgs* layers, int64_t count);
+  size_t (*backward_workspace)(const BackwardArgs* layers, int64_t count);
+  // Whether `forward` would read packed weights of a layer, were they given.
   bool (*reads_packed)(const ForwardArgs&);
-  void (*forward)(const ForwardArgs&, void* workspace);
-  void (*backward)(const BackwardArgs&, void* workspace);
+  void (*forward)(const ForwardArgs* layers, int64_t count, void* workspace);
+  void (*backward)(const BackwardArgs* layers, int64_t count, void* workspace);
   // The weights of a direction as the forward pass reads them: floats, and the packing.
   size_t (*packed_size)(const Shape&, Type);
   void (*pack)(const Shape&, Type, const Weights<const void*>&, float* packed);
   uint64_t (*fingerprint)(const void* data, int64_t bytes);
+  // float -> bfloat16
   void (*round)(const float* from, uint16_t* bfloat16, int64_t count);
 };
 

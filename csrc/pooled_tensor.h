@@ -1,6 +1,7 @@
-// Memory of workspace.h as a tensor of whoever speaks DLPack, for what is kept for backward.
+// Memory of workspace.h as a tensor of whoever speaks DLPack, for large results.
 #pragma once
 #include <cstdint>
+#include <vector>
 
 // The part of DLPack's C interface that this needs (dmlc/dlpack, version 0.8).
 namespace fastlstm::dlpack {
@@ -33,8 +34,7 @@ struct ManagedTensor {
 
 namespace fastlstm {
 
-// An uninitialised [a, b, c] of float, or of bfloat16; `deleter` gives the memory back.
-dlpack::ManagedTensor* make_pooled_tensor(std::int64_t a, std::int64_t b, std::int64_t c,
-                                          bool bfloat16);
+// An uninitialised tensor of float, or of bfloat16; `deleter` gives the memory back.
+dlpack::ManagedTensor* make_pooled_tensor(const std::vector<std::int64_t>& shape, bool bfloat16);
 
 }  // namespace fastlstm

@@ -13,6 +13,7 @@ Stream::Stream(const Shape& shape, std::int64_t layers, Type type, bool wide)
       type_(type),
       wide_(wide),
       packed_(layers),
+      args_(layers),
       h_(layers * shape.batch * shape.output() * element()),
       c_(layers * shape.batch * shape.hidden) {}
 
@@ -36,29 +37,20 @@ void Stream::advance(const void* x, void* y, std::int64_t steps, int threads) {
   while (static_cast<std::int64_t>(offsets_.size()) <= steps) {
     offsets_.push_back(static_cast<std::int64_t>(offsets_.size()) * shape_.batch);
   }
-  const std::int64_t rows = steps * shape_.batch;
   const std::int64_t states = shape_.batch * element();
   for (std::int64_t layer = 0; layer < layers_; ++layer) {
-    ForwardArgs args{layer_shape(layer, steps, threads), type_, wide_, true};
+    ForwardArgs& args = args_[layer];
+    args = {layer_shape(layer, steps, threads), type_, wide_, true};
     args.x = x;
-    if (wide_ && type_ == Type::kBFloat16) {
-      input_.resize(rows * args.shape.input);
-      kernels_.round(static_cast<const float*>(x), input_.data(), rows * args.shape.input);
-      args.x = input_.data();
-    }
-    args.y = y;
-    if (layer + 1 < layers_) {
-      between_[layer % 2].resize(rows * shape_.output() * element());
-      args.y = between_[layer % 2].data();
-    }
+    args.y = layer + 1 < layers_ ? nullptr : y;
     args.h_n = h_.data() + layer * states * shape_.output();
     args.c_n = c_.data() + layer * shape_.batch * shape_.hidden;
     args.h_0 = args.h_n;
     args.c_0 = args.c_n;
     args.packed[0] = packed_[layer].get();
-    kernels_.forward(args, Workspace(kernels_.forward_workspace(args)).data());
-    x = args.y;
   }
+  const Workspace workspace(kernels_.forward_workspace(args_.data(), layers_));
+  kernels_.forward(args_.data(), layers_, workspace.data());
 }
 
 void Stream::read_state(void* h, void* c) {

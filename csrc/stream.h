@@ -33,10 +33,9 @@ class Stream {
   Type type_;
   bool wide_;
   std::vector<Packed> packed_;
+  std::vector<ForwardArgs> args_;  // of the call under way
   std::vector<char> h_;
   std::vector<float> c_;
-  std::vector<char> between_[2];      // what a layer hands to the next: [steps, B, O]
-  std::vector<std::uint16_t> input_;  // wide, in bfloat16: what a layer takes
   std::vector<std::int64_t> offsets_;
 };
 

@@ -33,14 +33,6 @@ bool register_fork_handler() {
 
 const bool fork_handler_registered = register_fork_handler();
 
-void pause_cpu() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
 // A clock that costs little to read; its rate matters only roughly.
 int64_t ticks() {
 #if defined(__x86_64__)
@@ -53,6 +45,38 @@ int64_t ticks() {
 }
 
 }  // namespace
+
+void pause_cpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int threads_allowed(int wanted) { return forked_from_a_team ? 1 : wanted; }
+
+void run_on_threads(int wanted, void (*body)(int, int, void*), void* context) {
+  if (wanted == 1) return body(0, 1, context);
+  had_a_team.store(true, std::memory_order_relaxed);
+#pragma omp parallel num_threads(wanted)
+  body(omp_get_thread_num(), omp_get_num_threads(), context);
+}
+
+void split_over_threads(int wanted, int64_t count, void (*body)(int64_t, int64_t, void*),
+                        void* context) {
+  struct Call {
+    int64_t count;
+    void (*body)(int64_t, int64_t, void*);
+    void* context;
+  } call{count, body, context};
+  const auto run_part = [](int thread, int threads, void* context) {
+    const Call& call = *static_cast<const Call*>(context);
+    const int64_t begin = call.count * thread / threads;
+    call.body(begin, call.count * (thread + 1) / threads, call.context);
+  };
+  run_on_threads(wanted, run_part, &call);
+}
 
 void Barrier::reset(int members) {
   members_ = members;
@@ -89,7 +113,7 @@ Team::Team(const Shape& shape, int64_t blocks, bool may_split_rows)
   const int64_t step_work = kGates * shape.hidden * shape.output() * shape.batch;
   const int64_t input_work = kGates * shape.hidden * shape.input * shape.batch;
   const int64_t work = (step_work + input_work) * shape.steps * shape.directions;
-  if (forked_from_a_team || work < kMinWork) size_ = 1;
+  size_ = work < kMinWork ? 1 : threads_allowed(size_);
   if (size_ > 1) groups_ = static_cast<int>(shape.directions);
   int members = size_ / groups_;
   splits_rows_ = may_split_rows && shape.batch >= kMinRows * members;
@@ -139,33 +163,25 @@ Share Team::share(int thread) {
 }
 
 void Team::run(void (*body)(Share, void*), void* context) {
-  if (size_ == 1) return body(share(0), context);
-  had_a_team.store(true, std::memory_order_relaxed);
-  bool alone = false;
-#pragma omp parallel num_threads(size_)
-  {
-    // OpenMP may grant fewer threads than asked for; a barrier would then wait for ever.
-    if (omp_get_num_threads() == size_) {
-      body(share(omp_get_thread_num()), context);
-    } else if (omp_get_thread_num() == 0) {
-      alone = true;
+  struct Call {
+    Team& team;
+    void (*body)(Share, void*);
+    void* context;
+    bool alone;
+  } call{*this, body, context, false};
+  const auto run_share = [](int thread, int threads, void* context) {
+    Call& call = *static_cast<Call*>(context);
+    // There may be fewer threads than asked for; a barrier would then wait for ever.
+    if (threads == call.team.size_) {
+      call.body(call.team.share(thread), call.context);
+    } else if (thread == 0) {
+      call.alone = true;
     }
-  }
-  if (alone) {
-    size_ = groups_ = members_ = 1;
-    body(share(0), context);
-  }
-}
-
-void Team::split(int64_t count, void (*body)(int64_t, int64_t, void*), void* context) {
-  if (size_ == 1) return body(0, count, context);
-  had_a_team.store(true, std::memory_order_relaxed);
-#pragma omp parallel num_threads(size_)
-  {
-    const int64_t thread = omp_get_thread_num();
-    const int64_t threads = omp_get_num_threads();
-    body(count * thread / threads, count * (thread + 1) / threads, context);
-  }
+  };
+  run_on_threads(size_, run_share, &call);
+  if (!call.alone) return;
+  size_ = groups_ = members_ = 1;
+  body(share(0), context);
 }
 
 }  // namespace fastlstm

@@ -4,6 +4,17 @@
 
 namespace fastlstm {
 
+// How many threads may work beside each other here: `wanted`, or 1.
+int threads_allowed(int wanted);
+// What a thread does that waits and is not to give up its core yet.
+void pause_cpu();
+// Runs body(thread, threads, context) on each of up to `wanted` threads; there may be fewer.
+void run_on_threads(int wanted, void (*body)(int thread, int threads, void* context),
+                    void* context);
+// Runs body(begin, end, context) over [0, count), split evenly over up to `wanted` threads.
+void split_over_threads(int wanted, int64_t count,
+                        void (*body)(int64_t begin, int64_t end, void* context), void* context);
+
 // What a thread does after it has met the others of its group.
 enum class Verdict {
   kTogether,  // goes on with its own share
@@ -87,8 +98,8 @@ class Team {
   Share share(int thread);
   // Runs body(share, context) once for each share, each on its own thread.
   void run(void (*body)(Share, void* context), void* context);
-  // Runs body(begin, end, context) over [0, count), split evenly over the threads.
-  void split(int64_t count, void (*body)(int64_t begin, int64_t end, void* context), void* context);
+  // How many threads it has.
+  int size() const { return size_; }
 
  private:
   int64_t row_boundary(int part, int parts) const;

@@ -61,7 +61,7 @@ std::uint64_t fingerprint(const Kernels& kernels, const Shape& shape,
     }
   };
   const std::int64_t count = static_cast<std::int64_t>(pieces.of.size());
-  Team(shape, count, false).split(count, take, &pieces);
+  split_over_threads(Team(shape, count, false).size(), count, take, &pieces);
   std::uint64_t all = 0;
   for (const std::uint64_t piece : pieces.fingerprints) {
     all = (all ^ piece) * 0x9e3779b97f4a7c15;

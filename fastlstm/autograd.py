@@ -1,9 +1,9 @@
-"""Backpropagation through time of one LSTM layer, as a `torch.autograd.Function`."""
+"""Backpropagation through time of a stack of LSTM layers, as a `torch.autograd.Function`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,26 +17,29 @@ def lstm(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     backend: str,
 ) -> tuple[Tensor, ...]:
-    """`fastlstm.ops.lstm_forward` with what autograd needs: the layer's `LSTMFunction`.
+    """`fastlstm.ops.lstm_forward` with what autograd needs: the layers' `LSTMFunction`.
 
     Shapes and results as there.
     """
     tensors = (x, h_0, c_0, batch_sizes)
+    how = num_layers, backend
     if eager.is_plain((*tensors, *weights)):
-        outputs: tuple[Tensor, ...] = _apply(*tensors, backend, *weights)
+        outputs: tuple[Tensor, ...] = _apply(*tensors, *how, *weights)
     else:
-        outputs = LSTMFunction.apply(*tensors, backend, *weights)  # type: ignore[no-untyped-call]
+        outputs = LSTMFunction.apply(*tensors, *how, *weights)  # type: ignore[no-untyped-call]
     return outputs
 
 
 class LSTMFunction(torch.autograd.Function):
-    """One layer, all its directions, on a backend whose kernels autograd does not know.
+    """Layers, all their directions, on a backend whose kernels autograd does not know.
 
-    `apply(x, h_0, c_0, batch_sizes, backend, *weights)` returns ``y, h_n, c_n`` and what BPTT needs
-    (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient must be differentiable itself
-    (create_graph, torch.func), it is that of the reference: kernels are opaque.
+    `apply(x, h_0, c_0, batch_sizes, num_layers, backend, *weights)` returns ``y, h_n, c_n`` and
+    what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient must be
+    differentiable itself (create_graph, torch.func), it is that of the reference: kernels are
+    opaque.
     """
 
     @staticmethod
@@ -45,21 +48,21 @@ class LSTMFunction(torch.autograd.Function):
         h_0: Tensor,
         c_0: Tensor,
         batch_sizes: Tensor | None,
+        num_layers: int,
         backend: str,
         *weights: Tensor,
-    ) -> tuple[Tensor, ...]:
+    ) -> tuple[Tensor | None, ...]:
         """Runs the forward kernel and keeps what backward needs."""
-        outputs = ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, True, backend)
-        return cast(tuple[Tensor, ...], outputs)
+        return ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, num_layers, True, backend)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        """Saves the inputs, y, c and the gates."""
-        x, h_0, c_0, ctx.batch_sizes, ctx.backend, *weights = inputs
-        y, _, _, c, gates = output
-        ctx.mark_non_differentiable(c, gates)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
+        """Saves the inputs, the layers' outputs, c and the gates."""
+        x, h_0, c_0, ctx.batch_sizes, ctx.num_layers, ctx.backend, *weights = inputs
+        y, _, _, *kept = output
+        ctx.mark_non_differentiable(*(tensor for tensor in kept if tensor is not None))
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, h_0, c_0, y, c, gates, *weights)
+        ctx.save_for_backward(x, h_0, c_0, y, *kept, *weights)
 
     @staticmethod
     def backward(
@@ -67,16 +70,16 @@ class LSTMFunction(torch.autograd.Function):
         dy: Tensor | None,
         dh_n: Tensor | None,
         dc_n: Tensor | None,
-        dc: Tensor | None,
-        dgates: Tensor | None,
+        *of_kept: Tensor | None,
     ) -> tuple[Tensor | None, ...]:
         """The gradients of `forward`'s arguments."""
-        x, h_0, c_0, y, c, gates, *weights = ctx.saved_tensors
+        x, h_0, c_0, y, below, c, gates, *weights = ctx.saved_tensors
         if torch.is_grad_enabled():
             inputs = (x, h_0, c_0, *weights)
-            dx, dh_0, dc_0, *dweights = _reference_vjp(inputs, ctx.batch_sizes, (dy, dh_n, dc_n))
-            return dx, dh_0, dc_0, None, None, *dweights
-        needs_dx, _, _, _, _, *needs = ctx.needs_input_grad
+            layers = _reference_layers(ctx.batch_sizes, ctx.num_layers)
+            dx, dh_0, dc_0, *dweights = _vjp(layers, inputs, (dy, dh_n, dc_n))
+            return dx, dh_0, dc_0, None, None, None, *dweights
+        needs_dx, _, _, _, _, _, *needs = ctx.needs_input_grad
         dx, dh_0, dc_0, dweights = ops.lstm_backward(
             dy,
             dh_n,
@@ -86,7 +89,9 @@ class LSTMFunction(torch.autograd.Function):
             c_0,
             weights,
             ctx.batch_sizes,
+            ctx.num_layers,
             y,
+            below,
             c,
             gates,
             needs_dx,
@@ -99,6 +104,7 @@ class LSTMFunction(torch.autograd.Function):
             dc_0,
             None,
             None,
+            None,
             *(dweights if any(needs) else [None for _ in weights]),
         )
 
@@ -107,33 +113,38 @@ class LSTMFunction(torch.autograd.Function):
         info: Any, in_dims: tuple[Any, ...], *inputs: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         """No kernel takes batched weights: the reference, which vmap sees through."""
-        x, h_0, c_0, batch_sizes, _, *weights = inputs
-        x_dim, h_dim, c_dim, _, _, *weight_dims = in_dims
-        layer = _reference_layer(batch_sizes)
-        batched = torch.func.vmap(layer, in_dims=(x_dim, h_dim, c_dim, *weight_dims))
+        x, h_0, c_0, batch_sizes, num_layers, _, *weights = inputs
+        x_dim, h_dim, c_dim, _, _, _, *weight_dims = in_dims
+        layers = _reference_layers(batch_sizes, num_layers)
+        batched = torch.func.vmap(layers, in_dims=(x_dim, h_dim, c_dim, *weight_dims))
         y, h_n, c_n = batched(x, h_0, c_0, *weights)
-        return (y, h_n, c_n, y.new_empty(0), y.new_empty(0)), (0, 0, 0, None, None)
+        nothing = [y.new_empty(0) for _ in range(3)]
+        return (y, h_n, c_n, *nothing), (0, 0, 0, None, None, None)
 
 
 # What `LSTMFunction.apply` ends in once it has inspected the signature of `forward`: 20 us less.
 _apply: Callable[..., Any] = super(torch.autograd.Function, LSTMFunction).apply
 
 
-def _reference_layer(batch_sizes: Tensor | None) -> Callable[..., tuple[Tensor, ...]]:
+def _reference_layers(
+    batch_sizes: Tensor | None, num_layers: int
+) -> Callable[..., tuple[Tensor, ...]]:
     """The reference as a function of tensors alone, which torch.func transforms."""
 
-    def layer(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        return reference.lstm(x, h_0, c_0, weights, batch_sizes)
+    def layers(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers)
 
-    return layer
+    return layers
 
 
-def _reference_vjp(
-    inputs: Sequence[Tensor], batch_sizes: Tensor | None, cotangents: Sequence[Tensor | None]
+def _vjp(
+    layers: Callable[..., tuple[Tensor, ...]],
+    inputs: Sequence[Tensor],
+    cotangents: Sequence[Tensor | None],
 ) -> tuple[Tensor, ...]:
-    """The gradients of the reference at `inputs`, themselves differentiable."""
+    """The gradients of the layers at `inputs`, themselves differentiable."""
 
-    outputs, vjp, *_ = torch.func.vjp(_reference_layer(batch_sizes), *inputs)
+    outputs, vjp, *_ = torch.func.vjp(layers, *inputs)
     gradients: tuple[Tensor, ...] = vjp(
         tuple(
             torch.zeros_like(out) if d is None else d

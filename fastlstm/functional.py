@@ -1,4 +1,4 @@
-"""One LSTM layer as a function: which dtype, which backend, with or without autograd."""
+"""LSTM layers as a function: which dtype, which backend, with or without autograd."""
 
 from __future__ import annotations
 
@@ -29,21 +29,24 @@ def lstm(
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None = None,
     *,
+    num_layers: int = 1,
     backend: str = "auto",
     precision: str | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One LSTM layer, all its directions: `torch.lstm` with one layer, on the backend chosen.
+    """A stack of LSTM layers without dropout: `torch.lstm` on the backend chosen.
 
-    T time, B batch, I input, H hidden, D directions (1, or 2: bidirectional), P projection.
+    T time, B batch, I input, H hidden, L layers, D directions (1, or 2: bidirectional), P
+    projection.
 
     Args:
         x: ``[T, B, I]``; with `batch_sizes` the packed rows ``[N, I]`` of a `PackedSequence`.
-        h_0: ``[D, B, H]``, or ``[D, B, P]`` with a projection.
-        c_0: ``[D, B, H]``.
-        weights: for each direction, as nn.LSTM has them, ``weight_ih [4H, I]``,
-            ``weight_hh [4H, H]``, perhaps ``bias_ih [4H]`` and ``bias_hh [4H]``, perhaps
-            ``weight_hr [P, H]``; gates in the order i, f, g, o.
+        h_0: ``[L*D, B, H]``, or ``[L*D, B, P]`` with a projection.
+        c_0: ``[L*D, B, H]``.
+        weights: for each direction of each layer, as nn.LSTM has them, ``weight_ih [4H, I]`` (after
+            the first layer ``[4H, D*H]``), ``weight_hh [4H, H]``, perhaps ``bias_ih [4H]`` and
+            ``bias_hh [4H]``, perhaps ``weight_hr [P, H]``; gates in the order i, f, g, o.
         batch_sizes: ``[T]`` int64 on the CPU, non-increasing; None for a padded batch.
+        num_layers: L.
         backend: "auto" or a name from `fastlstm.backends.names()`.
         precision: "bf16": kernels that can hold a float32 layer's weights and h in bfloat16, where
             nothing needs a gradient.
@@ -71,18 +74,18 @@ def lstm(
     chosen = backends.select(backends.Problem(x.device.type, x.dtype, proj_size), backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
-            x, h_0, c_0, weights, batch_sizes
+            x, h_0, c_0, weights, batch_sizes, num_layers
         )
         return outputs
     if arity >= 4:
         weights = broadcast_biases(weights, arity)
     # The Function also brings the rule for vmap.
     if torch._C._are_functorch_transforms_active() or _needs_gradient(x, h_0, c_0, weights):
-        y, h_n, c_n, _, _ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, chosen.name)
+        y, h_n, c_n, *_ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, chosen.name)
     else:
         held = precision if precision is not None and x.dtype == torch.float32 else ""
-        y, h_n, c_n, _, _ = ops.lstm_forward(
-            x, h_0, c_0, weights, batch_sizes, False, chosen.name, held
+        y, h_n, c_n, *_ = ops.lstm_forward(
+            x, h_0, c_0, weights, batch_sizes, num_layers, False, chosen.name, held
         )
     return y, h_n, c_n
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, overload
 
 import torch
@@ -202,23 +203,19 @@ class LSTM(nn.RNNBase):
 
     def _layers(self, x: Tensor, hx: State, batch_sizes: Tensor | None) -> tuple[Tensor, State]:
         weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
-        if self.num_layers == 1:
-            x, h_n, c_n = functional.lstm(
-                x, *hx, weights, batch_sizes, backend=self.backend, precision=self.precision
-            )
+        lstm = partial(functional.lstm, backend=self.backend, precision=self.precision)
+        if self.dropout == 0 or not self.training or self.num_layers == 1:
+            layers = self.num_layers
+            x, h_n, c_n = lstm(x, *hx, weights, batch_sizes, num_layers=layers)
             return x, (h_n, c_n)
-        directions = 2 if self.bidirectional else 1
-        per_layer = len(weights) // self.num_layers
+        arity = len(weights) // self.num_layers
+        states = zip(hx[0].chunk(self.num_layers), hx[1].chunk(self.num_layers), strict=True)
         h, c = [], []
-        for layer in range(self.num_layers):
-            if layer > 0 and self.dropout > 0:
+        for layer, (h_0, c_0) in enumerate(states):
+            if layer > 0:
                 x = F.dropout(x, self.dropout, self.training)
-            rows = slice(layer * directions, (layer + 1) * directions)
-            h_0, c_0 = hx[0][rows], hx[1][rows]
-            own = weights[layer * per_layer : (layer + 1) * per_layer]
-            x, h_n, c_n = functional.lstm(
-                x, h_0, c_0, own, batch_sizes, backend=self.backend, precision=self.precision
-            )
+            own = weights[layer * arity : (layer + 1) * arity]
+            x, h_n, c_n = lstm(x, h_0, c_0, own, batch_sizes)
             h.append(h_n)
             c.append(c_n)
         return x, (torch.cat(h), torch.cat(c))

@@ -1,11 +1,12 @@
-"""The two operators of a layer whose kernels autograd does not know, and their fakes.
+"""The two operators of a stack of layers whose kernels autograd does not know, and their fakes.
 
-T time, B batch, I input, H hidden, P projection, D directions. They are opaque to autograd and to
-compilers; the name of the backend is a constant of the graph. `weights` holds for each direction
-what nn.LSTM has: ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and, if they are there, ``bias_ih
-[4H]`` and ``bias_hh [4H]``, then ``weight_hr [P, H]`` (with it ``weight_hh [4H, P]``). What
-`lstm_forward` saves has H rounded up to whole vectors: ``c [rows, D, Hp]`` float32 and ``gates
-[rows, D, 4*Hp]`` in x's dtype; both are empty if nothing is saved.
+T time, B batch, I input, H hidden, P projection, L layers, D directions. They are opaque to
+autograd and to compilers; the name of the backend is a constant of the graph. `weights` holds for
+each direction of each layer what nn.LSTM has: ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and, if
+they are there, ``bias_ih [4H]`` and ``bias_hh [4H]``, then ``weight_hr [P, H]`` (with it
+``weight_hh [4H, P]``). `lstm_forward` saves ``below [L-1, rows, D*H]``, the output of each layer
+but the last, and, with H rounded up to whole vectors, ``c [L, rows, D*Hp]`` float32 and ``gates
+[L, rows, D*4*Hp]`` in x's dtype; all are empty if nothing is saved.
 """
 
 from __future__ import annotations
@@ -19,16 +20,21 @@ from torch import Tensor
 
 from fastlstm import backends, eager
 
+# y, h_n, c_n, and what is saved for backward: below, c, gates
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+
 torch.library.define(
     "fastlstm::lstm_forward",
-    "(Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, Tensor? batch_sizes, bool save, "
-    'str backend, str precision="") -> (Tensor y, Tensor h_n, Tensor c_n, Tensor c, Tensor gates)',
+    "(Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, Tensor? batch_sizes, int num_layers, "
+    'bool save, str backend, str precision="") '
+    "-> (Tensor y, Tensor h_n, Tensor c_n, Tensor below, Tensor c, Tensor gates)",
 )
 torch.library.define(
     "fastlstm::lstm_backward",
     "(Tensor? dy, Tensor? dh_n, Tensor? dc_n, Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, "
-    "Tensor? batch_sizes, Tensor y, Tensor c, Tensor gates, bool needs_dx, bool needs_dweights, "
-    "str backend) -> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
+    "Tensor? batch_sizes, int num_layers, Tensor y, Tensor below, Tensor c, Tensor gates, "
+    "bool needs_dx, bool needs_dweights, str backend) "
+    "-> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
 )
 
 
@@ -38,22 +44,24 @@ def _forward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     save: bool,
     backend: str,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+) -> Outputs:
     kernels = backends.get(backend).load()
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.forward(  # type: ignore[no-any-return]
-            x, h_0, c_0, weights, batch_sizes, save, precision
+            x, h_0, c_0, weights, batch_sizes, num_layers, save, precision
         )
 
 
-def _forward_as_operator(x: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    y, h_n, c_n, c, gates = _forward(x, *others)
-    if c is None or gates is None:  # an operator has no optional results
-        c, gates = x.new_empty(0, dtype=torch.float32), x.new_empty(0)
-    return y, h_n, c_n, c, gates
+def _forward_as_operator(x: Tensor, *others: Any) -> tuple[Tensor, ...]:
+    y, h_n, c_n, below, c, gates = _forward(x, *others)
+    # An operator has no optional results.
+    below, gates = (x.new_empty(0) if kept is None else kept for kept in (below, gates))
+    c = x.new_empty(0, dtype=torch.float32) if c is None else c
+    return y, h_n, c_n, below, c, gates
 
 
 def _backward(
@@ -65,7 +73,9 @@ def _backward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     y: Tensor,
+    below: Tensor | None,
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
@@ -75,7 +85,8 @@ def _backward(
     kernels = backends.get(backend).load()
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.backward(  # type: ignore[no-any-return]
-            dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, y, c, gates, needs_dx, needs_dweights
+            *(dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, num_layers),
+            *(y, below, c, gates, needs_dx, needs_dweights),
         )
 
 
@@ -86,17 +97,20 @@ def _(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     save: bool,
     backend: str,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    directions, _, hidden = c_0.shape
+) -> tuple[Tensor, ...]:
+    directions = c_0.shape[0] // num_layers
     rows = prod(x.shape[:-1])
-    width = backends.padded(hidden)
-    y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
-    c = x.new_empty(*((rows, directions, width) if save else (0,)), dtype=torch.float32)
-    gates = x.new_empty(*((rows, directions, 4 * width) if save else (0,)))
-    return y, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), c, gates
+    width = directions * backends.padded(c_0.shape[2])
+    features = directions * h_0.shape[2]
+    y = x.new_empty(*x.shape[:-1], features)
+    below = x.new_empty((num_layers - 1, rows, features) if save and num_layers > 1 else (0,))
+    c = x.new_empty((num_layers, rows, width) if save else (0,), dtype=torch.float32)
+    gates = x.new_empty((num_layers, rows, 4 * width) if save else (0,))
+    return y, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), below, c, gates
 
 
 @torch.library.register_fake("fastlstm::lstm_backward")  # type: ignore[untyped-decorator]
@@ -109,7 +123,9 @@ def _(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     y: Tensor,
+    below: Tensor | None,
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
@@ -133,30 +149,32 @@ def lstm_forward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     save: bool,
     backend: str,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
+) -> Outputs:
     """The operator `fastlstm.lstm_forward`, or at once its kernel where nothing else would see it.
 
     Args:
         x: ``[T, B, I]``; with `batch_sizes` packed rows ``[N, I]``.
-        h_0: ``[D, B, H]``, or ``[D, B, P]`` with a projection.
-        c_0: ``[D, B, H]``.
-        weights: those of each direction, as above.
+        h_0: ``[L*D, B, H]``, or ``[L*D, B, P]`` with a projection.
+        c_0: ``[L*D, B, H]``.
+        weights: those of each direction of each layer, as above.
         batch_sizes: ``[T]`` int64 on the CPU, or None for a padded batch.
+        num_layers: L.
         save: whether to return what `lstm_backward` needs.
         backend: the name of a backend with kernels.
         precision: "", or "bf16": weights and h are held in bfloat16 where the backend can; ignored
             if anything is saved.
 
     Returns:
-        ``y [T, B, D*H]`` (or ``[N, D*H]``; P for H with a projection), ``h_n``, ``c_n``, ``c`` and
-        ``gates``, which may be None if nothing is saved.
+        ``y [T, B, D*H]`` (or ``[N, D*H]``; P for H with a projection), ``h_n``, ``c_n``, and
+        ``below``, ``c`` and ``gates``, which may be None where nothing is saved.
     """
     plain = eager.is_plain((x, h_0, c_0, batch_sizes, *weights))
     call = _forward if plain else _forward_operator
-    return call(x, h_0, c_0, weights, batch_sizes, save, backend, precision)
+    return call(x, h_0, c_0, weights, batch_sizes, num_layers, save, backend, precision)
 
 
 def lstm_backward(
@@ -168,7 +186,9 @@ def lstm_backward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     y: Tensor,
+    below: Tensor | None,
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
@@ -180,7 +200,12 @@ def lstm_backward(
     Returns ``dx``, ``dh_0``, ``dc_0`` and a gradient for each of `weights`; dx and those of the
     weights are empty where they are not needed. A gradient that arrives as None is zero.
     """
-    plain = eager.is_plain((dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, y, c, gates, *weights))
-    call = _backward if plain else _backward_operator
-    needs = needs_dx, needs_dweights
-    return call(dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, y, c, gates, *needs, backend)
+    kept = y, below, c, gates
+    inputs = x, h_0, c_0, weights, batch_sizes, num_layers
+    if eager.is_plain((dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, *kept, *weights)):
+        return _backward(dy, dh_n, dc_n, *inputs, *kept, needs_dx, needs_dweights, backend)
+    if below is None:
+        kept = y, y.new_empty(0), c, gates
+    return _backward_operator(  # type: ignore[no-any-return]
+        dy, dh_n, dc_n, *inputs, *kept, needs_dx, needs_dweights, backend
+    )

@@ -1,7 +1,8 @@
-"""The definition of an LSTM layer, in a page of PyTorch.
+"""The definition of an LSTM, in a page of PyTorch.
 
-T time, B batch, I input, H hidden, D directions; gates in the order i, f, g, o. Differentiable to
-any order, on every device and dtype, under every transform. Every backend is held against it.
+T time, B batch, I input, H hidden, L layers, D directions; gates in the order i, f, g, o.
+Differentiable to any order, on every device and dtype, under every transform. Every backend is held
+against it.
 """
 
 from __future__ import annotations
@@ -19,20 +20,38 @@ def lstm(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None = None,
+    num_layers: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One LSTM layer, all its directions (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
+    """A stack of LSTM layers (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
     Args:
         x: ``[T, B, I]``, or with `batch_sizes` the packed rows ``[N, I]``.
-        h_0: ``[D, B, H]``, or ``[D, B, P]`` with a projection.
-        c_0: ``[D, B, H]``.
-        weights: for each direction ``weight_ih [4H, I]``, ``weight_hh [4H, H]``, any number of
-            biases ``[4H]``, and for a projection ``weight_hr [P, H]`` (Sak et al. 2014).
+        h_0: ``[L*D, B, H]``, or ``[L*D, B, P]`` with a projection.
+        c_0: ``[L*D, B, H]``.
+        weights: for each direction of each layer ``weight_ih [4H, I]`` (after the first layer
+            ``[4H, D*H]``), ``weight_hh [4H, H]``, any number of biases ``[4H]``, and for a
+            projection ``weight_hr [P, H]`` (Sak et al. 2014).
         batch_sizes: ``[T]`` int64 on the CPU, as in a `PackedSequence`; None for a padded batch.
+        num_layers: L; each layer takes the output of the one before.
 
     Returns:
-        ``y [T, B, D*H]`` (or ``[N, D*H]``), ``h_n`` and ``c_n``, of the shapes of h_0 and c_0.
+        ``y [T, B, D*H]`` (or ``[N, D*H]``) of the last layer, ``h_n`` and ``c_n``, of the shapes of
+        h_0 and c_0.
     """
+    arity = len(weights) // num_layers
+    h_n, c_n = [], []
+    for layer, (h, c) in enumerate(zip(h_0.chunk(num_layers), c_0.chunk(num_layers), strict=True)):
+        own = weights[layer * arity : (layer + 1) * arity]
+        x, h, c = _layer(x, h, c, own, batch_sizes)
+        h_n.append(h)
+        c_n.append(c)
+    return x, torch.cat(h_n), torch.cat(c_n)
+
+
+def _layer(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], batch_sizes: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer, all its directions."""
     directions = h_0.shape[0]
     arity = len(weights) // directions
     steps = x.unbind(0) if batch_sizes is None else torch.split(x, batch_sizes.tolist())

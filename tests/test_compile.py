@@ -76,30 +76,33 @@ def test_fake_tensors_have_the_real_shapes(config):
         )  # fmt: skip
 
 
-def op_inputs(directions, packed, bias):
-    """x, h_0, c_0, weights and batch_sizes for the operators."""
+def op_inputs(layers, directions, packed, bias):
+    """x, h_0, c_0, weights, batch_sizes and num_layers for the operators."""
     batch_sizes = torch.tensor([3, 3, 2, 1]) if packed else None
     x = torch.randn(9, I) if packed else torch.randn(T, B, I)
-    shapes = [(4 * H, I), (4 * H, H), *([(4 * H,)] * 2 if bias else [])] * directions
-    states = [torch.randn(directions, B, H) for _ in range(2)]
-    return x, *states, [torch.randn(shape) for shape in shapes], batch_sizes
+    rest = [(4 * H, H), *([(4 * H,)] * 2 if bias else [])]
+    shapes = [(4 * H, I), *rest] * directions
+    shapes += [(4 * H, directions * H), *rest] * directions * (layers - 1)
+    states = [torch.randn(layers * directions, B, H) for _ in range(2)]
+    return x, *states, [torch.randn(shape) for shape in shapes], batch_sizes, layers
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("directions", [1, 2])
+@pytest.mark.parametrize("layers", [1, 3])
 class TestOperators:
     @pytest.mark.parametrize("save", [True, False], ids=["save", "inference"])
-    def test_forward(self, directions, packed, bias, save):
-        inputs = op_inputs(directions, packed, bias)
+    def test_forward(self, layers, directions, packed, bias, save):
+        inputs = op_inputs(layers, directions, packed, bias)
         opcheck(torch.ops.fastlstm.lstm_forward.default, (*inputs, save, "cpu"))
 
     @pytest.mark.parametrize("needs", [(True, True), (True, False), (False, True)], ids=str)
-    def test_backward(self, directions, packed, bias, needs):
-        inputs = op_inputs(directions, packed, bias)
-        y, h_n, c_n, c, gates = torch.ops.fastlstm.lstm_forward.default(*inputs, True, "cpu")
+    def test_backward(self, layers, directions, packed, bias, needs):
+        inputs = op_inputs(layers, directions, packed, bias)
+        y, h_n, c_n, *kept = torch.ops.fastlstm.lstm_forward.default(*inputs, True, "cpu")
         dy, dh_n, dc_n = (torch.randn_like(tensor) for tensor in (y, h_n, c_n))
-        arguments = (dy, dh_n, dc_n, *inputs, y, c, gates, *needs, "cpu")
+        arguments = (dy, dh_n, dc_n, *inputs, y, *kept, *needs, "cpu")
         opcheck(torch.ops.fastlstm.lstm_backward.default, arguments)
 
 

@@ -1,6 +1,8 @@
-"""What is kept for backward: large tensors lie in memory that goes back to the kernels."""
+"""Large results and what is kept for backward lie in memory that goes back to the kernels."""
 
+import copy
 import gc
+import pickle
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def test_the_memory_does_not_matter(dtype, monkeypatch):
 
 @pytest.mark.parametrize("bfloat16", [False, True])
 def test_shape_and_dtype(bfloat16):
-    tensor = torch.utils.dlpack.from_dlpack(_C.pooled_tensor(3, 2, 5, bfloat16))
+    tensor = torch.utils.dlpack.from_dlpack(_C.pooled_tensor((3, 2, 5), bfloat16))
     assert tensor.shape == (3, 2, 5)
     assert tensor.is_contiguous()
     assert tensor.dtype == (torch.bfloat16 if bfloat16 else torch.float32)
@@ -43,11 +45,25 @@ def test_shape_and_dtype(bfloat16):
     assert tensor.sum() == 30
 
 
+def test_results_are_tensors_like_any(monkeypatch):
+    monkeypatch.setattr(cpu, "_POOLED", 0)
+    ours = make_ours(nn.LSTM(4, 6), "cpu")
+    x = torch.randn(5, 3, 4, requires_grad=True)
+    ours(x)[0].sum().backward()
+    for tensor in (ours(x)[0].detach(), x.grad, ours.weight_hh_l0.grad):
+        expected = tensor.clone()
+        for copied in (copy.deepcopy(tensor), pickle.loads(pickle.dumps(tensor))):
+            assert torch.equal(copied, expected)
+        assert torch.equal(tensor.share_memory_(), expected)
+        tensor.add_(1).zero_()
+        assert not tensor.any()
+
+
 def test_memory_comes_back():
     """Taken or not by a tensor: far more bytes in all than the process may grow by."""
 
     def take_and_drop(taken):
-        capsule = _C.pooled_tensor(1, 1024, 1024, False)
+        capsule = _C.pooled_tensor((1024, 1024), False)
         if taken:
             torch.utils.dlpack.from_dlpack(capsule).fill_(1)
 

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 CORE = sorted(p for p in (ROOT / "csrc").glob("*.cpp") if p.stem not in ("bindings", "dispatch"))
 DRIVER = [
-    ROOT / f"tests/kernels/{name}.cpp" for name in ("check_kernels", "cases", "reference", "run")
+    ROOT / f"tests/kernels/{name}.cpp"
+    for name in ("check_kernels", "cases", "reference", "run", "stack")
 ]
 EVERY_VARIANT = [ROOT / "csrc/dispatch.cpp", *sorted((ROOT / "csrc/kernels").glob("*.cpp"))]
 ONLY_GENERIC = [ROOT / "tests/kernels/only_generic.cpp", ROOT / "csrc/kernels/lstm_generic.cpp"]

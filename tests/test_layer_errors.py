@@ -7,8 +7,8 @@ from fastlstm import functional
 
 H = 7
 WEIGHTS = [(28, 5), (28, 7), (28,), (28,)]
-STATES = r"h_0 and c_0 must have shapes \[D, B, \.\]"
-OUTPUT = r"h_0 must have shape \[1, 2, 7\] as c_0 has, or \[D, B, P\]"
+STATES = r"h_0 and c_0 must have shapes \[L\*D, B, \.\]"
+OUTPUT = r"h_0 must have shape \[1, 2, 7\] as c_0 has, or \[L\*D, B, P\]"
 # Shapes of x, h_0, c_0 and the weights, batch_sizes, and what is said.
 CASES = {
     "3-directions": ((4, 2, 5), (3, 2, H), (3, 2, H), WEIGHTS * 3, None, STATES),

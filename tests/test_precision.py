@@ -27,9 +27,9 @@ def seen(monkeypatch):
     kernels, seen = backends.get("cpu").load(), []
     forward = kernels.forward
 
-    def record(x, h_0, c_0, weights, batch_sizes, save, precision=""):
-        seen.append(precision)
-        return forward(x, h_0, c_0, weights, batch_sizes, save)
+    def record(*arguments):
+        seen.append(arguments[-1])
+        return forward(*arguments[:-1])
 
     monkeypatch.setattr(kernels, "forward", record)
     return seen
@@ -39,13 +39,10 @@ def seen(monkeypatch):
 def test_the_kernel_gets_it_where_nothing_needs_a_gradient(seen, x, precision):
     ours = fastlstm.LSTM(I, H, 2, precision=precision)
     ours(x)
-    assert seen == ["", ""]
     run(ours, x)
-    assert seen[2:] == [precision or ""] * 2
     ours.requires_grad_(False)(x)
-    assert seen[4:] == [precision or ""] * 2
     ours(x.requires_grad_())
-    assert seen[6:] == ["", ""]
+    assert seen == ["", precision or "", precision or "", ""]
 
 
 def test_it_is_for_float32(seen, x):

@@ -132,7 +132,9 @@ bool backward_direction(const Backward<T>& f, int64_t d, Share& share) {
       if (!backward_step(f, step, share)) return false;
     }
     if (share.splits_rows && !share.meet()) return false;  // the rings hold two chunks, no third
-    add_chunk(f, Chunk(f.shape, d, begin, end), d, share);
+    const Chunk chunk(f.shape, d, begin, end);
+    if (f.args.dx) add_input_gradient(f, d, chunk, ring_of(f, chunk), share);
+    add_weight_gradients(f, chunk, d, share);
     end = begin;
   }
   return finish_backward(f, d, share);
@@ -147,23 +149,12 @@ void backward_share(Share share, void* context) {
 }
 
 template <class T>
-void run_backward(const BackwardArgs& args, void* workspace) {
-  Arena arena(workspace);
+void run_backward(const BackwardArgs& args, Arena arena) {
   Backward<T> f(args, arena);
   const int64_t panels = Tiles({0, vectors(args.shape.output())}, kColumns).count;
   Team team(args.shape, panels, true);
   team.run(backward_share<T>, &f);
   if (!args.dx || args.shape.directions == 1) return;
-  team.split(vectors(args.shape.offsets[args.shape.steps] * args.shape.input), join_directions<T>,
-             &f);
-}
-
-inline size_t backward_workspace(const BackwardArgs& args) {
-  Arena arena(nullptr);
-  with_type(args.type, [&](auto type) { Backward<decltype(type)>(args, arena); });
-  return arena.used();
-}
-
-inline void backward(const BackwardArgs& args, void* workspace) {
-  with_type(args.type, [&](auto type) { run_backward<decltype(type)>(args, workspace); });
+  const int64_t count = vectors(args.shape.offsets[args.shape.steps] * args.shape.input);
+  split_over_threads(team.size(), count, join_directions<T>, &f);
 }

@@ -20,7 +20,7 @@ inline __attribute__((always_inline)) CellBack<T> cell_back_at(const Backward<T>
                                                                int64_t block) {
   const auto& of = f.of[step.direction];
   const int64_t unit = block * kLanes;
-  CellBack<T> cell{f.gates(step, b) + kGates * unit,
+  CellBack<T> cell{f.gates(step, b) + Shape::place_of_gates(unit),
                    f.c(step, b) + unit,
                    f.c_prev(step, b) + unit,
                    f.dc(step, b) + unit,
@@ -40,7 +40,7 @@ inline __attribute__((always_inline)) CellBack<T> cell_back_at(const Backward<T>
 // The rows of the pointwise part lie far apart: the hardware does not see them coming.
 template <class T>
 inline __attribute__((always_inline)) void prefetch_cell(const CellBack<T>& cell) {
-  for (int i = 0; i < kGates * kLanes * 4 / T::kPerWord; i += 64) {
+  for (int i = 0; i < kGates * kPadding * 4 / T::kPerWord; i += 64) {
     prefetch(reinterpret_cast<const char*>(cell.gates) + i);
   }
   prefetch(cell.c);
@@ -71,7 +71,7 @@ inline __attribute__((always_inline)) void backward_cells(const CellBack<T> (&ce
     }
     vec a[kGates];
 #pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) a[i] = T::load(at.gates + i * kLanes);
+    for (int i = 0; i < kGates; ++i) a[i] = T::load(at.gates + i * kPadding);
     const CellGradient d = cell_backward(a, tanh_c[n], load(at.c_prev), dh[n], load(at.dc));
     store(at.dc, d.dc_prev);
 #pragma GCC unroll 4

@@ -53,10 +53,11 @@ void keep_final_states(const Forward<T>& f, const Step& step, int64_t begin, int
 }
 
 template <class T>
-Forward<T>::Forward(const ForwardArgs& args, Arena& arena) : args(args), shape(args.shape) {
+Forward<T>::Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& arena)
+    : args(args), shape(args.shape) {
   fused = fuses_input(shape, words<T>(shape.input) + words<T>(shape.output()));
   const int64_t batch = shape.batch > 0 ? shape.batch : 1;
-  chunk_steps = clip((kChunkRows + batch - 1) / batch, 1, shape.steps);
+  chunk_steps = clip((kChunkRows + batch - 1) / batch, 1, most_chunk_steps);
   const int64_t gates = vectors(shape.hidden) * kGates * kLanes;
   for (int64_t d = 0; d < shape.directions; ++d) {
     Arena given(const_cast<float*>(args.packed[d]));
@@ -65,6 +66,18 @@ Forward<T>::Forward(const ForwardArgs& args, Arena& arena) : args(args), shape(a
     c[d] = arena.take<float>(batch * shape.padded());
     m[d] = arena.take<Element>(shape.projection ? batch * shape.padded() : 0);
     h[d] = arena.take<Element>(args.wide ? 2 * batch * shape.output() : 0);
+    input[d] = arena.take<Element>(args.wide ? shape.offsets[shape.steps] * shape.input : 0);
+  }
+}
+
+// Where x is wide: some of its rows in the type.
+template <class T>
+void take_input(const Forward<T>& f, int64_t direction, Range rows) {
+  if (!f.args.wide) return;
+  const auto* x = static_cast<const float*>(f.args.x);
+  for (int64_t at = rows.begin * f.shape.input; at < rows.end * f.shape.input; at += kLanes) {
+    const Lanes lanes = first_lanes(rows.end * f.shape.input - at);
+    T::store(f.input[direction] + at, load(x + at, lanes), lanes);
   }
 }
 
@@ -89,28 +102,34 @@ void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
   }
 }
 
+// A share's part of what comes before a direction's first step.
 template <class T>
-bool forward_steps(const Forward<T>& f, int64_t direction, Share& share) {
+void prepare_forward(const Forward<T>& f, int64_t d, const Share& share) {
+  begin_states(f, d, share.own_rows());
+  if (!f.args.packed[d]) pack_share<T>(f.shape, f.args.weights[d], f.weights[d], share);
+}
+
+// The steps [begin, end), of one chunk. False: another thread does the rest.
+template <class T>
+bool forward_chunk(const Forward<T>& f, int64_t direction, int64_t begin, int64_t end,
+                   Share& share) {
   const Shape& shape = f.shape;
-  for (int64_t begin = 0; begin < shape.steps; begin += f.chunk_steps) {
-    const int64_t end = clip(begin + f.chunk_steps, 0, shape.steps);
-    Chunk chunk(shape, direction, begin, end);
-    // A thread that is a chunk ahead must not write where another one's rows still stand.
-    chunk.apart = share.rows.size() < shape.batch;
-    if (!f.fused) project_input(f, direction, chunk, share);
-    for (int64_t n = begin; n < end; ++n) {
-      const Step step(shape, direction, n);
-      const int64_t row_end = clip(step.rows(), share.rows.begin, share.rows.end);
-      forward_gates(f, step, chunk, share, row_end);
-      if (shape.projection) {
-        if (!share.meet_in_step()) return false;
-        project_output(f, step, share, row_end);
-      }
+  Chunk chunk(shape, direction, begin, end);
+  // A thread that is a chunk ahead must not write where another one's rows still stand.
+  chunk.apart = share.rows.size() < shape.batch;
+  if (!f.fused) project_input(f, direction, chunk, share);
+  for (int64_t n = begin; n < end; ++n) {
+    const Step step(shape, direction, n);
+    const int64_t row_end = clip(step.rows(), share.rows.begin, share.rows.end);
+    forward_gates(f, step, chunk, share, row_end);
+    if (shape.projection) {
       if (!share.meet_in_step()) return false;
-      if (share.member == 0 || share.splits_rows) {
-        const int64_t ending = clip(step.surviving, share.rows.begin, row_end);
-        keep_final_states(f, step, ending, row_end);
-      }
+      project_output(f, step, share, row_end);
+    }
+    if (!share.meet_in_step()) return false;
+    if (share.member == 0 || share.splits_rows) {
+      const int64_t ending = clip(step.surviving, share.rows.begin, row_end);
+      keep_final_states(f, step, ending, row_end);
     }
   }
   return true;
@@ -119,10 +138,15 @@ bool forward_steps(const Forward<T>& f, int64_t direction, Share& share) {
 template <class T>
 void forward_share(Share share, void* context) {
   const Forward<T>& f = *static_cast<const Forward<T>*>(context);
+  const int64_t rows = f.shape.offsets[f.shape.steps];
   for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {
-    begin_states(f, d, share.own_rows());
-    if (!f.args.packed[d]) pack_share<T>(f.shape, f.args.weights[d], f.weights[d], share);
-    if (!share.meet() || !forward_steps(f, d, share)) return;
+    take_input(f, d, share.part(rows));
+    prepare_forward(f, d, share);
+    if (!share.meet()) return;
+    for (int64_t begin = 0; begin < f.shape.steps; begin += f.chunk_steps) {
+      const int64_t end = clip(begin + f.chunk_steps, 0, f.shape.steps);
+      if (!forward_chunk(f, d, begin, end, share)) return;
+    }
   }
 }
 
@@ -132,30 +156,10 @@ void forward_share(Share share, void* context) {
 constexpr int64_t kNearFloats = 150000;
 
 template <class T>
-void run_forward(const ForwardArgs& args, void* workspace) {
-  Arena arena(workspace);
-  Forward<T> f(args, arena);
+void run_forward(const ForwardArgs& args, Arena arena) {
+  Forward<T> f(args, args.shape.steps, arena);
   const int64_t depth = words<T>(args.shape.output()) + (f.fused ? words<T>(args.shape.input) : 0);
   const int64_t blocks = vectors(args.shape.hidden);
   Team team(args.shape, blocks, blocks * kGates * kLanes * depth <= kNearFloats);
   team.run(forward_share<T>, &f);
-}
-
-inline size_t forward_workspace(const ForwardArgs& args) {
-  if (decodes(args)) return 0;
-  Arena arena(nullptr);
-  with_type(args.type, [&](auto type) { Forward<decltype(type)>(args, arena); });
-  return arena.used();
-}
-
-inline bool reads_packed(const ForwardArgs& args) { return !decodes(args); }
-
-inline void forward(const ForwardArgs& args, void* workspace) {
-  with_type(args.type, [&](auto type) {
-    if (decodes(args)) {
-      run_decode<decltype(type)>(args);
-    } else {
-      run_forward<decltype(type)>(args, workspace);
-    }
-  });
 }

@@ -12,12 +12,14 @@ struct Forward {
   float* gates_x[kMaxDirections];  // [rows of a chunk][blocks][4][kLanes]; fused: [B] of them
   float* c[kMaxDirections];        // [B, H']: c_0, then the running state unless args.c keeps it
   Element* h[kMaxDirections];      // wide: [2][B, O], h_0 and then h of even and of odd steps
+  Element* input[kMaxDirections];  // wide: [N, I], x in the type
   Element* m[kMaxDirections];      // [B, H']: h before its projection
 
-  Forward(const ForwardArgs& args, Arena& arena);
+  Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& arena);
 
-  const Element* x(int64_t row) const {
-    return static_cast<const Element*>(args.x) + row * shape.input;
+  const Element* x(int64_t direction, int64_t row) const {
+    const Element* x = args.wide ? input[direction] : static_cast<const Element*>(args.x);
+    return x + row * shape.input;
   }
   // h of a step as the next one reads it; that is y, unless y is wide.
   Element* y(const Step& step, int64_t b) const {

@@ -17,7 +17,7 @@ inline __attribute__((always_inline)) Cell<T> cell_at(const Forward<T>& f, const
   const int64_t unit = block * kLanes;
   Cell<T> cell{f.c_prev(step, b) + unit, f.c_at(step, b) + unit, nullptr, f.hidden(step, b) + unit,
                nullptr};
-  if (f.args.c) cell.gates = f.gates(step, b) + unit * kGates;
+  if (f.args.c) cell.gates = f.gates(step, b) + Shape::place_of_gates(unit);
   if (f.args.wide && !f.shape.projection) {
     cell.wide = static_cast<float*>(f.args.y) + step.at(step.row() + b, f.shape.output()) + unit;
   }
@@ -32,8 +32,18 @@ inline __attribute__((always_inline)) void prefetch_cell(const Cell<T>& cell, co
   prefetch_for_write(cell.h);
   if (!cell.gates) return;
   prefetch_for_write(cell.c);
-  for (int i = 0; i < kGates * kLanes * 4 / T::kPerWord; i += 64) {
+  for (int i = 0; i < kGates * kPadding * 4 / T::kPerWord; i += 64) {
     prefetch_for_write(reinterpret_cast<const char*>(cell.gates) + i);
+  }
+}
+
+// Of the last block: zero for what is kept of padding behind it, which wider vectors would read.
+template <class T>
+inline void clear_padding(const Cell<T>& cell, int64_t unit) {
+  if (!cell.gates) return;
+  for (int64_t at = kLanes; (unit + at) % kPadding != 0; at += kLanes) {
+    store(cell.c + at, vec{});
+    for (int i = 0; i < kGates; ++i) T::store(cell.gates + i * kPadding + at, vec{});
   }
 }
 
@@ -55,7 +65,7 @@ inline __attribute__((always_inline)) void forward_cells(const Cell<T> (&cells)[
     store(cells[n].c, c[n]);
     if (!cells[n].gates) continue;
 #pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) T::store(cells[n].gates + i * kLanes, z[n][i]);
+    for (int i = 0; i < kGates; ++i) T::store(cells[n].gates + i * kPadding, z[n][i]);
   }
   tanh(c);
 #pragma GCC unroll 8
@@ -78,7 +88,7 @@ inline void forward_factors(const Forward<T>& f, const Step& step, int64_t b, in
                             Factor<R> (&factors)[2]) {
   const PackedWeights& weights = f.weights[step.direction];
   for (int r = 0; r < R; ++r) {
-    factors[0].rows[r] = reinterpret_cast<const char*>(f.x(step.row() + b + r));
+    factors[0].rows[r] = reinterpret_cast<const char*>(f.x(step.direction, step.row() + b + r));
     factors[1].rows[r] = reinterpret_cast<const char*>(f.h_prev(step, b + r));
   }
   set_depth<T>(factors[0], f.shape.input);
@@ -119,6 +129,9 @@ void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int
     }
     forward_cells<T, kAtOnce>(at, own, units, f.shape.projection > 0);
   }
+  for (int r = 0; kLanes < kPadding && units <= kLanes && r < R; ++r) {
+    clear_padding(cells[r], block * kLanes);
+  }
 }
 
 // Pre-activations of a lone sequence, S blocks.
@@ -147,6 +160,7 @@ inline void row_cells(const Forward<T>& f, const Step& step, int64_t b, int64_t 
   }
   const int64_t units = f.shape.hidden - (block + N - 1) * kLanes;
   forward_cells<T, N>(cells, own, units, f.shape.projection > 0);
+  if (kLanes < kPadding && units <= kLanes) clear_padding(cells[N - 1], (block + N - 1) * kLanes);
 }
 
 // A lone sequence b, the share's blocks. All products come before the pointwise part: so the chains

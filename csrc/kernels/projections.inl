@@ -7,7 +7,8 @@ void input_tile(const Forward<T>& f, int64_t direction, int64_t row, int64_t blo
   const PackedWeights& weights = f.weights[direction];
   const int64_t gates = kGates * kLanes;
   Factor<R> factor;
-  for (int r = 0; r < R; ++r) factor.rows[r] = reinterpret_cast<const char*>(f.x(row + r));
+  for (int r = 0; r < R; ++r)
+    factor.rows[r] = reinterpret_cast<const char*>(f.x(direction, row + r));
   set_depth<T>(factor, f.shape.input);
   factor.weights = weights.ih + block * words<T>(f.shape.input) * gates;
   factor.apart = 0;

@@ -76,7 +76,7 @@ inline int64_t in_turn(Range range, int64_t step, int64_t n) {
 // Hands out parts of a workspace, or with no memory only counts them.
 class Arena {
  public:
-  explicit Arena(void* memory) : memory_(static_cast<char*>(memory)) {}
+  explicit Arena(void* memory = nullptr) : memory_(static_cast<char*>(memory)) {}
 
   template <class Item>
   Item* take(int64_t count) {

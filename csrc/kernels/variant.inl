@@ -2,6 +2,7 @@
 // kLanes, the floats in a vector, and kRows, the rows of a tile that its registers hold.
 #include "../lstm.h"
 #include "../threads.h"
+#include "../wavefront.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -18,6 +19,7 @@ namespace {
 #include "packing.inl"
 #include "fingerprint.inl"
 #include "step.inl"
+#include "wavefront.inl"
 
 #include "forward_weights.inl"
 #include "forward_pass.inl"
@@ -25,6 +27,7 @@ namespace {
 #include "projections.inl"
 #include "decode.inl"
 #include "forward.inl"
+#include "forward_stack.inl"
 
 #include "backward_pass.inl"
 #include "backward_cells.inl"
@@ -33,6 +36,7 @@ namespace {
 #include "weight_gradients.inl"
 #include "gradients.inl"
 #include "backward.inl"
+#include "backward_stack.inl"
 
 }  // namespace
 

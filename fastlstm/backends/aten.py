@@ -21,14 +21,16 @@ def lstm(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None = None,
+    num_layers: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer on `torch.lstm`; shapes as in `fastlstm.reference.lstm`."""
+    """The layers on `torch.lstm`; shapes as in `fastlstm.reference.lstm`."""
     weights = list(weights)
-    bidirectional = h_0.shape[0] == 2
+    bidirectional = h_0.shape[0] == 2 * num_layers
     has_biases = len(weights) // h_0.shape[0] >= 4
     # cuDNN keeps what backward needs only when told to train.
     train = torch.is_grad_enabled()
+    how = has_biases, num_layers, 0.0, train, bidirectional
     hx = (h_0, c_0)
     if batch_sizes is None:
-        return torch.lstm(x, hx, weights, has_biases, 1, 0.0, train, bidirectional, False)
-    return torch.lstm(x, batch_sizes, hx, weights, has_biases, 1, 0.0, train, bidirectional)
+        return torch.lstm(x, hx, weights, *how, False)
+    return torch.lstm(x, batch_sizes, hx, weights, *how)

@@ -1,14 +1,15 @@
-"""The C++ kernels: a whole layer, its products with the input and the weights included.
+"""The C++ kernels: whole layers, their products with the input and the weights included.
 
 Tensors are checked in cpu_checks.py before their addresses cross to C++. T steps, B batch, I input,
-H hidden, P projection, D directions, N rows (T * B if padded), O the size of h: P, or H without a
-projection.
+H hidden, P projection, L layers, D directions, N rows (T * B if padded), O the size of h: P, or H
+without a projection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import torch
 from torch import Tensor
@@ -17,10 +18,9 @@ from fastlstm import _C
 from fastlstm.backends import Problem, padded
 from fastlstm.backends.cpu_checks import (
     DTYPES,
-    check_saved,
+    check_results,
     check_states,
     checked,
-    checked_gradient,
     checked_weights,
     offsets_of,
 )
@@ -68,38 +68,40 @@ def forward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     save: bool,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
-    """See `fastlstm.ops.lstm_forward`; c and gates are None if nothing is saved."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """See `fastlstm.ops.lstm_forward`; what is not saved is None."""
     dtype = x.dtype
     x, h_0, c_0 = checked(x, dtype), checked(h_0, dtype), checked(c_0, dtype)
-    check_states(x, h_0, c_0, batch_sizes is None, len(weights))
-    directions, batch, hidden = c_0.shape
-    weights = checked_weights(weights, x, h_0, c_0)
-    rows = x.shape[0] if x.dim() == 2 else x.shape[0] * batch
+    check_states(x, h_0, c_0, batch_sizes is None, num_layers, len(weights))
+    states, batch, hidden = c_0.shape
+    weights = checked_weights(weights, x, h_0, c_0, num_layers)
+    shape, directions = x.shape[:-1], states // num_layers
+    rows, features = shape.numel(), directions * h_0.shape[2]
     offsets = None if batch_sizes is None else offsets_of(batch_sizes, rows, batch)
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
-    y = x.new_empty(*x.shape[:-1], directions * h_0.shape[2])
+    y = _empty((*shape, features), dtype)
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
-    c = gates = None
+    below = c = gates = None
     if save:
-        width = padded(hidden)
-        c = _kept(rows, directions, width, torch.float32)
-        gates = _kept(rows, directions, 4 * width, dtype)
+        width = directions * padded(hidden)
+        c = _empty((num_layers, rows, width), torch.float32)
+        gates = _empty((num_layers, rows, 4 * width), dtype)
+        below = _empty((num_layers - 1, rows, features), dtype) if num_layers > 1 else None
     # Weights and h in bfloat16, all else not; the kernels save nothing that way.
     wide = precision == "bf16" and dtype is torch.float32 and not save
-    products = x.bfloat16() if wide else x
     _C.forward(
-        _sizes(x, h_0, c_0, weights, offsets),
-        products.dtype is torch.bfloat16,
+        _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
+        wide or dtype is torch.bfloat16,
         wide,
         [w.data_ptr() for w in weights],
-        (products.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
+        (x.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
         (y.data_ptr(), h_n.data_ptr(), c_n.data_ptr()),
-        (0, 0) if c is None or gates is None else (gates.data_ptr(), c.data_ptr()),
+        (_address(gates), _address(c), _address(below)),
     )
-    return y, h_n, c_n, c, gates
+    return y, h_n, c_n, below, c, gates
 
 
 def backward(
@@ -111,63 +113,68 @@ def backward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    num_layers: int,
     y: Tensor,
+    below: Tensor | None,
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
     needs_dweights: bool,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     """See `fastlstm.ops.lstm_backward`."""
-    x, h_0, c_0, y = (checked(t, x.dtype) for t in (x, h_0, c_0, y))
-    check_states(x, h_0, c_0, batch_sizes is None, len(weights))
-    weights = checked_weights(weights, x, h_0, c_0)
-    c, gates = checked(c, torch.float32), checked(gates, x.dtype)
-    check_saved(x, h_0, c_0, y, c, gates)
-    arriving = [
-        d if d is None else checked_gradient(name, d, of)
-        for name, d, of in (("dy", dy, y), ("dh_n", dh_n, h_0), ("dc_n", dc_n, c_0))
-    ]
+    dtype = x.dtype
+    x, h_0, c_0, y = (checked(t, dtype) for t in (x, h_0, c_0, y))
+    check_states(x, h_0, c_0, batch_sizes is None, num_layers, len(weights))
+    weights = checked_weights(weights, x, h_0, c_0, num_layers)
+    c, gates = checked(c, torch.float32), checked(gates, dtype)
+    below = None if below is None else checked(below, dtype)
+    arriving = [None if d is None else checked(d, dtype) for d in (dy, dh_n, dc_n)]
+    check_results(x, h_0, c_0, num_layers, (y, below, c, gates), arriving)
     offsets = None
     if batch_sizes is not None:
-        offsets = offsets_of(batch_sizes, gates.shape[0], c_0.shape[1])
-    dx = x.new_empty(x.shape if needs_dx else (0,))
+        offsets = offsets_of(batch_sizes, x.shape[0], c_0.shape[1])
+    dx = _empty(x.shape if needs_dx else (0,), dtype)
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
-    dweights = [w.new_empty(w.shape if needs_dweights else (0,)) for w in weights]
+    dweights = [_empty(w.shape if needs_dweights else (0,), dtype) for w in weights]
     _C.backward(
-        _sizes(x, h_0, c_0, weights, offsets),
-        x.dtype is torch.bfloat16,
+        _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
+        dtype is torch.bfloat16,
         [w.data_ptr() for w in weights],
-        tuple(t.data_ptr() for t in (x, h_0, c_0, y, gates, c)),
-        tuple(0 if t is None else t.data_ptr() for t in arriving),
+        tuple(_address(t) for t in (x, h_0, c_0, y, gates, c, below)),
+        tuple(_address(t) for t in arriving),
         (dx.data_ptr() if needs_dx else 0, dh_0.data_ptr(), dc_0.data_ptr()),
         [w.data_ptr() for w in dweights] if needs_dweights else [],
     )
     return dx, dh_0, dc_0, dweights
 
 
-def _kept(rows: int, directions: int, width: int, dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor that backward will read.
+def _address(tensor: Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """An uninitialised tensor.
 
     Fresh pages of a large one would cost more than many a layer: its memory comes from the kernels'
     own, and goes back there.
     """
-    if rows * directions * width < _POOLED:
-        return torch.empty((rows, directions, width), dtype=dtype, device="cpu")
-    capsule = _C.pooled_tensor(rows, directions, width, dtype is torch.bfloat16)
-    return torch.utils.dlpack.from_dlpack(capsule)
+    if prod(shape) < _POOLED:
+        return torch.empty(shape, dtype=dtype, device="cpu")
+    return torch.utils.dlpack.from_dlpack(_C.pooled_tensor(shape, dtype is torch.bfloat16))
 
 
 def _sizes(
-    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], offsets: Tensor | None
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: int, offsets: Tensor | None, num_layers: int
 ) -> tuple[int, ...]:
-    """Sizes::Numbers in csrc/bindings.cpp. `offsets` must outlive the call."""
-    directions, batch, hidden = c_0.shape
+    """Sizes::Numbers in csrc/arguments.h. `offsets` must outlive the call."""
+    states, batch, hidden = c_0.shape
     steps, address = x.shape[0], 0  # 0: a padded batch
     if offsets is not None:
         steps, address = offsets.shape[0] - 1, offsets.data_ptr()
-    projection = h_0.shape[2] if len(weights) // directions % 2 else 0
-    threads = torch.get_num_threads()
-    return steps, batch, x.shape[-1], hidden, projection, directions, address, threads
+    projection = h_0.shape[2] if weights // states % 2 else 0
+    directions, threads = states // num_layers, torch.get_num_threads()
+    sizes = steps, batch, x.shape[-1], hidden, projection, directions
+    return *sizes, address, threads, num_layers
 
 
 def make_stream(
@@ -176,19 +183,20 @@ def make_stream(
     """The kernels' side of a `fastlstm.stream.Stream`, its state zero, without weights yet."""
     weight_ih = weights[0][0]
     wide = bf16 and weight_ih.dtype is torch.float32
-    sizes = (1, batch, weight_ih.shape[1], weight_ih.shape[0] // 4, projection, 1, 0, 1)
-    return _C.Stream(sizes, len(weights), wide or weight_ih.dtype is torch.bfloat16, wide)
+    sizes = weight_ih.shape[1], weight_ih.shape[0] // 4, projection
+    numbers = (1, batch, *sizes, 1, 0, 1, len(weights))
+    return _C.Stream(numbers, wide or weight_ih.dtype is torch.bfloat16, wide)
 
 
 def set_stream_weights(
     stream: _C.Stream, weights: Sequence[Sequence[Tensor]], dtype: torch.dtype, *sizes: int
 ) -> None:
     """Packs the weights of each layer, which must be of `dtype`; `sizes` are I, O and H."""
-    input_size, output, hidden = sizes
-    contiguous = []
-    for layer, own in enumerate(weights):
-        widths = (output if layer else input_size, output, hidden)
-        like = [torch.empty((1, 0, width), dtype=dtype, device="cpu") for width in widths]
-        contiguous.append(checked_weights([weight.detach() for weight in own], *like))
-    for layer, checked_ones in enumerate(contiguous):  # all or none
-        stream.set_weights(layer, [weight.data_ptr() for weight in checked_ones])
+    layers = len(weights)
+    x, h_0, c_0 = (torch.empty((layers, 0, size), dtype=dtype, device="cpu") for size in sizes)
+    flat = [weight.detach() for own in weights for weight in own]
+    contiguous = checked_weights(flat, x, h_0, c_0, layers)
+    addresses = [weight.data_ptr() for weight in contiguous]
+    arity = len(addresses) // layers
+    for layer in range(layers):
+        stream.set_weights(layer, addresses[layer * arity : (layer + 1) * arity])

@@ -1,6 +1,7 @@
 """What the C++ kernels require of tensors, checked here and nowhere else: C++ trusts its caller.
 
-T steps, B batch, H hidden, N rows; shapes of the weights as nn.LSTM has them.
+T steps, B batch, I input, H hidden, P projection, L layers, D directions, N rows; shapes of the
+weights as nn.LSTM has them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
+from math import prod
 
 import torch
 from torch import Tensor
@@ -27,77 +29,93 @@ def checked(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor if tensor.is_contiguous() else tensor.contiguous()
 
 
-def check_states(x: Tensor, h_0: Tensor, c_0: Tensor, padded: bool, weights: int) -> None:
-    """Raises RuntimeError unless h_0 and c_0 are of as many directions and sequences as x is."""
+def check_states(
+    x: Tensor, h_0: Tensor, c_0: Tensor, padded: bool, num_layers: int, weights: int
+) -> None:
+    """Raises RuntimeError unless h_0 and c_0 are of as many layers and sequences as x needs."""
     shape, h_shape, c_shape = x.shape, h_0.shape, c_0.shape
-    directions, batch, hidden = c_shape if len(c_shape) == 3 else (0, 0, 0)
-    h_directions, h_batch, output = h_shape if len(h_shape) == 3 else (0, 0, 0)
-    fits = directions in (1, 2) and h_directions == directions and h_batch == batch
+    states, batch, hidden = c_shape if len(c_shape) == 3 else (0, 0, 0)
+    h_states, h_batch, output = h_shape if len(h_shape) == 3 else (0, 0, 0)
+    fits = states in (num_layers, 2 * num_layers) and h_states == states and h_batch == batch
+    fits = fits and num_layers > 0
     if not fits or len(shape) != (3 if padded else 2) or (padded and shape[1] != batch):
         form = "[T, B, I]" if padded else "[N, I] with batch_sizes"
         raise RuntimeError(
-            f"h_0 and c_0 must have shapes [D, B, .], D = 1 or 2, for the B sequences of an input "
-            f"{form}, got {list(h_shape)} and {list(c_shape)} for an input {list(shape)}"
+            "h_0 and c_0 must have shapes [L*D, B, .], D = 1 or 2, for the B sequences of an input "
+            f"{form} and L = num_layers = {num_layers}, got {list(h_shape)} and {list(c_shape)} "
+            f"for an input {list(shape)}"
         )
-    projects = weights // directions % 2 == 1
+    projects = weights // states % 2 == 1
     if output == 0 or (output != hidden and not projects):
         raise RuntimeError(
-            f"h_0 must have shape {list(c_shape)} as c_0 has, or [D, B, P] for weight_hr [P, H], "
+            f"h_0 must have shape {list(c_shape)} as c_0 has, or [L*D, B, P] for weight_hr [P, H], "
             f"P at least 1, got {list(h_shape)} with {weights} weights"
         )
 
 
 @lru_cache
 def _named_shapes(
-    arity: int, input_size: int, hidden: int, output: int
+    arity: int, input_size: int, hidden: int, output: int, layers: int, directions: int
 ) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """The names and shapes of the weights of one direction."""
+    """The names and shapes of the weights of all layers."""
     gates = 4 * hidden
     biases = (("bias_ih", (gates,)), ("bias_hh", (gates,))) if arity > 3 else ()
     projection = (("weight_hr", (output, hidden)),) if arity % 2 else ()
-    products = ("weight_ih", (gates, input_size)), ("weight_hh", (gates, output))
-    return (*products, *biases, *projection)
+    rest = ("weight_hh", (gates, output)), *biases, *projection
+    first = (("weight_ih", (gates, input_size)), *rest) * directions
+    other = (("weight_ih", (gates, directions * output)), *rest) * directions
+    return first + other * (layers - 1)
 
 
-def checked_weights(weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tensor) -> list[Tensor]:
-    """The weights of all directions, contiguous, once their shapes fit x, h_0 and c_0."""
-    directions, _, hidden = c_0.shape
-    arity = len(weights) // directions
-    shapes = _named_shapes(arity, x.shape[-1], hidden, h_0.shape[2]) * directions
+def checked_weights(
+    weights: Sequence[Tensor], x: Tensor, h_0: Tensor, c_0: Tensor, num_layers: int
+) -> list[Tensor]:
+    """The weights of all layers, contiguous, once their shapes fit x, h_0 and c_0."""
+    states, _, hidden = c_0.shape
+    sizes = x.shape[-1], hidden, h_0.shape[2], num_layers, states // num_layers
+    shapes = _named_shapes(len(weights) // states, *sizes)
     if len(weights) != len(shapes):
         raise RuntimeError(
             "weights must be weight_ih, weight_hh, perhaps both biases and perhaps weight_hr of "
-            f"each of {directions} directions, got {len(weights)}"
+            f"each of {states} directions of layers, got {len(weights)}"
         )
     contiguous = []
     for weight, (name, shape) in zip(weights, shapes, strict=True):
         if weight.shape != shape:
             raise RuntimeError(
-                f"{name} must have shape {shape} for input_size={x.shape[-1]} and "
-                f"hidden_size={hidden}, got {tuple(weight.shape)}"
+                f"{name} must have shape {shape} for input_size={x.shape[-1]}, "
+                f"hidden_size={hidden} and num_layers={num_layers}, got {tuple(weight.shape)}"
             )
         contiguous.append(checked(weight, x.dtype))
     return contiguous
 
 
-def check_saved(x: Tensor, h_0: Tensor, c_0: Tensor, y: Tensor, c: Tensor, gates: Tensor) -> None:
-    """Raises RuntimeError unless y, c and gates have the shapes that forward gives them."""
-    directions, _, hidden = c_0.shape
-    rows, width = x.shape[:-1], padded(hidden)
-    _check_shape("y", y, (*rows, directions * h_0.shape[2]))
-    _check_shape("c", c, (rows.numel(), directions, width))
-    _check_shape("gates", gates, (rows.numel(), directions, 4 * width))
+def check_results(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    num_layers: int,
+    results: Sequence[Tensor | None],
+    arriving: Sequence[Tensor | None],
+) -> None:
+    """Raises RuntimeError unless the results of forward have its shapes, and their gradients too.
 
-
-def checked_gradient(name: str, gradient: Tensor, of: Tensor) -> Tensor:
-    """The gradient, contiguous, once it is sure that it is one of the tensor `of`."""
-    _check_shape(name, gradient, of.shape)
-    return checked(gradient, of.dtype)
-
-
-def _check_shape(name: str, tensor: Tensor, shape: Sequence[int]) -> None:
-    if tensor.shape != shape:
-        raise RuntimeError(f"{name} must have shape {tuple(shape)}, got {tuple(tensor.shape)}")
+    `results` are y, below, c and gates; `arriving` are dy, dh_n and dc_n.
+    """
+    h_shape, c_shape = h_0.shape, c_0.shape
+    directions = c_shape[0] // num_layers
+    *steps, _ = x.shape
+    rows, width = prod(steps), directions * padded(c_shape[2])
+    features = directions * h_shape[2]
+    y_shape = (*steps, features)
+    below = (num_layers - 1, rows, features) if num_layers > 1 else (0,)
+    kept = below, (num_layers, rows, width), (num_layers, rows, 4 * width)
+    shapes = y_shape, *kept, y_shape, h_shape, c_shape
+    for n, (tensor, shape) in enumerate(zip((*results, *arriving), shapes, strict=True)):
+        if (n == 1 and num_layers > 1) if tensor is None else tensor.shape != shape:
+            name = ("y", "below", "c", "gates", "dy", "dh_n", "dc_n")[n]
+            got = None if tensor is None else tuple(tensor.shape)
+            raise RuntimeError(f"{name} must have shape {tuple(shape)}, got {got}")
 
 
 def offsets_of(batch_sizes: Tensor, rows: int, batch: int) -> Tensor:

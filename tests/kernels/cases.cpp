@@ -51,6 +51,8 @@ const Case kCases[] = {
     {150, 8, 5, 14, 0, 1, kRagged | kNoDx | kNoDweights},
     {130, 9, 10, 13, 9, 2, kRagged},
     {600, 3, 2, 60, 0, 1, kRagged},
+    {90, 2, 7, 37, 0, 1, kRagged},
+    {70, 1, 60, 33, 12, 1, kNoDx},
 };
 
 // Multiply-adds of the forward pass that an emulator does in a moment.

@@ -1,5 +1,6 @@
 // Holds every variant of the kernels that this machine runs against the reference in float64: for
-// both types, one to three threads, in training, inference, and inference on packed weights.
+// both types, one to three threads, in training, inference, and inference on packed weights. Then
+// stacks of layers: on several threads, where small ones go in wavefront, as on one.
 //
 //   check_kernels [quick]
 //
@@ -8,6 +9,7 @@
 #include <cstdio>
 
 #include "run.h"
+#include "stack.h"
 
 namespace check {
 namespace {
@@ -105,6 +107,17 @@ class Check {
   bool failed_ = false;
 };
 
+bool check_stack(const fastlstm::Kernels& kernels, const Problem& problem) {
+  const Stack alone(kernels, problem, 1);
+  bool passed = alone.intact();
+  for (int threads = 2; threads <= kThreads; ++threads) {
+    const Stack together(kernels, problem, threads);
+    passed = passed && together.intact() && together.results() == alone.results();
+  }
+  if (!passed) std::printf("  %s %s, a stack\n", kernels.name, problem.name().c_str());
+  return passed;
+}
+
 Tally check_variant(const fastlstm::Kernels& kernels, const std::vector<Problem>& problems) {
   Tally tally;
   for (const Problem& problem : problems) {
@@ -114,6 +127,8 @@ Tally check_variant(const fastlstm::Kernels& kernels, const std::vector<Problem>
       const bool passed = Check(kernels, problem, mode).passes(tally.worst);
       ++(passed ? tally.passed : tally.failed);
     }
+    if (problem.sizes.directions > 1 || problem.sizes.batch == 0) continue;
+    ++(check_stack(kernels, problem) ? tally.passed : tally.failed);
   }
   return tally;
 }

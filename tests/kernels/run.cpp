@@ -31,7 +31,8 @@ Run::Run(const Kernels& kernels, const Problem& problem, Mode mode, int threads)
   const Inputs<Doubles>& from = problem.inputs;
   const auto widen = [](Buffer& buffer) { buffer = Buffer(buffer.size(), Type::kFloat32); };
   if (mode == Mode::kWide) {
-    for (Buffer* buffer : {&in_.h_0, &out_.y, &out_.h_n}) widen(*buffer);
+    for (Buffer* buffer : {&in_.x, &in_.h_0, &out_.y, &out_.h_n}) widen(*buffer);
+    in_.x.set(from.x);
     in_.h_0.set(from.h_0);
   }
   if (mode == Mode::kWide || mode == Mode::kStream) {
@@ -48,11 +49,12 @@ Run::Run(const Kernels& kernels, const Problem& problem, Mode mode, int threads)
 }
 
 template <class Args>
-void Run::call(void (*kernel)(const Args&, void*), size_t (*bytes)(const Args&), const Args& args) {
-  const size_t needed = bytes(args);
+void Run::call(void (*kernel)(const Args*, int64_t, void*), size_t (*bytes)(const Args*, int64_t),
+               const Args& args) {
+  const size_t needed = bytes(&args, 1);
   const Workspace workspace(needed + 2 * Guarded::kGuard);
   const Guarded guarded(workspace.data(), needed, 0);
-  kernel(args, guarded.data());
+  kernel(&args, 1, guarded.data());
   if (!guarded.intact()) overrun_ = "workspace";
 }
 

@@ -24,7 +24,8 @@ class Run {
   void forward(Mode mode);
   void backward();
   template <class Args>
-  void call(void (*kernel)(const Args&, void*), size_t (*bytes)(const Args&), const Args& args);
+  void call(void (*kernel)(const Args*, int64_t, void*), size_t (*bytes)(const Args*, int64_t),
+            const Args& args);
   void inspect();
 
   const fastlstm::Kernels& kernels_;

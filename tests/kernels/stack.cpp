@@ -1,0 +1,101 @@
+#include "stack.h"
+
+#include "workspace.h"
+
+namespace check {
+
+using namespace fastlstm;
+
+Stack::Stack(const Kernels& kernels, const Problem& problem, int threads)
+    : kernels_(kernels), problem_(problem) {
+  each_input(
+      [&](const char*, const Doubles& from, Buffer& to) {
+        to = Buffer(from.size(), problem.type);
+        to.set(from);
+      },
+      problem.inputs, in_);
+  for (int64_t l = 0; l < kLayers; ++l) {
+    shapes_[l] = problem.shape(threads);
+    if (l > 0) shapes_[l].input = shapes_[l].output();
+  }
+  results_.reserve(100);
+  forward();
+  backward();
+}
+
+bool Stack::intact() const {
+  bool all = intact_;
+  for (const Buffer& buffer : results_) all = all && buffer.intact();
+  for (const Layer& layer : layers_) all = all && layer.gates.intact() && layer.c.intact();
+  return all;
+}
+
+void* Stack::result(size_t count) {
+  results_.emplace_back(count, problem_.type);
+  return results_.back().data();
+}
+
+void Stack::forward() {
+  ForwardArgs args[kLayers] = {};
+  for (int64_t l = 0; l < kLayers; ++l) {
+    const Shape& shape = shapes_[l];
+    const int64_t units = shape.offsets[shape.steps] * shape.padded();
+    layers_[l] = {Buffer(kGates * units, problem_.type), Buffer(units, Type::kFloat32)};
+    const Weights<Buffer>& weights = in_.weights[0];
+    args[l].shape = shape;
+    args[l].type = problem_.type;
+    args[l].weights[0] = {(l > 0 ? weights.hh : weights.ih).data(), weights.hh.data(),
+                          weights.bias_ih.data(), weights.bias_hh.data(), weights.hr.data()};
+    args[l].x = in_.x.data();
+    args[l].h_0 = in_.h_0.data();
+    args[l].c_0 = in_.c_0.data();
+    args[l].y = y_[l] = result(shape.offsets[shape.steps] * shape.output());
+    args[l].h_n = result(shape.batch * shape.output());
+    args[l].c_n = result(shape.batch * shape.hidden);
+    args[l].gates = layers_[l].gates.data();
+    args[l].c = static_cast<float*>(layers_[l].c.data());
+  }
+  const size_t bytes = kernels_.forward_workspace(args, kLayers);
+  const Workspace workspace(bytes + 2 * Guarded::kGuard);
+  const Guarded guarded(workspace.data(), bytes, 0);
+  kernels_.forward(args, kLayers, guarded.data());
+  intact_ = intact_ && guarded.intact();
+}
+
+void Stack::backward() {
+  BackwardArgs args[kLayers] = {};
+  for (int64_t l = 0; l < kLayers; ++l) {
+    const Shape& shape = shapes_[l];
+    const Weights<Buffer>& weights = in_.weights[0];
+    args[l].shape = shape;
+    args[l].type = problem_.type;
+    args[l].weights[0] = {(l > 0 ? weights.hh : weights.ih).data(), weights.hh.data(),
+                          weights.bias_ih.data(), weights.bias_hh.data(), weights.hr.data()};
+    args[l].x = in_.x.data();
+    args[l].h_0 = in_.h_0.data();
+    args[l].c_0 = in_.c_0.data();
+    args[l].y = y_[l];
+    args[l].gates = layers_[l].gates.data();
+    args[l].c = static_cast<const float*>(layers_[l].c.data());
+    args[l].dy = in_.dy.data();
+    args[l].dh_n = in_.dh_n.data();
+    args[l].dc_n = in_.dc_n.data();
+    args[l].dx =
+        l > 0 || problem_.is(kNoDx) ? nullptr : result(shape.offsets[shape.steps] * shape.input);
+    args[l].dh_0 = result(shape.batch * shape.output());
+    args[l].dc_0 = result(shape.batch * shape.hidden);
+    args[l].wants_dweights = !problem_.is(kNoDweights);
+    if (!args[l].wants_dweights) continue;
+    const int64_t gates = kGates * shape.hidden;
+    const int64_t biases = problem_.is(kNoBias) ? 0 : gates;
+    args[l].dweights[0] = {result(gates * shape.input), result(gates * shape.output()),
+                           result(biases), result(biases), result(shape.projection * shape.hidden)};
+  }
+  const size_t bytes = kernels_.backward_workspace(args, kLayers);
+  const Workspace workspace(bytes + 2 * Guarded::kGuard);
+  const Guarded guarded(workspace.data(), bytes, 0);
+  kernels_.backward(args, kLayers, guarded.data());
+  intact_ = intact_ && guarded.intact();
+}
+
+}  // namespace check
