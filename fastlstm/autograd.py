@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from fastlstm import eager, ops, reference
 
@@ -33,13 +34,18 @@ def lstm(
     return outputs
 
 
+def in_dual_level() -> bool:
+    """Whether tensors may have tangents, of forward-mode AD: kernels would drop them."""
+    return forward_ad._current_level >= 0
+
+
 class LSTMFunction(torch.autograd.Function):
     """Layers, all their directions, on a backend whose kernels autograd does not know.
 
     `apply(x, h_0, c_0, batch_sizes, num_layers, backend, *weights)` returns ``y, h_n, c_n`` and
     what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient must be
-    differentiable itself (create_graph, torch.func), it is that of the reference: kernels are
-    opaque.
+    differentiable itself (create_graph, torch.func, forward-mode AD), it is that of the reference:
+    kernels are opaque.
     """
 
     @staticmethod
@@ -74,7 +80,7 @@ class LSTMFunction(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """The gradients of `forward`'s arguments."""
         x, h_0, c_0, y, below, c, gates, *weights = ctx.saved_tensors
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or in_dual_level():
             inputs = (x, h_0, c_0, *weights)
             layers = _reference_layers(ctx.batch_sizes, ctx.num_layers)
             dx, dh_0, dc_0, *dweights = _vjp(layers, inputs, (dy, dh_n, dc_n))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastlstm import autograd, backends, ops
+from fastlstm import autograd, backends, ops, reference
 
 
 def check_backend(name: str) -> None:
@@ -79,6 +79,8 @@ def lstm(
         return outputs
     if arity >= 4:
         weights = broadcast_biases(weights, arity)
+    if autograd.in_dual_level():  # no kernel computes tangents
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers)
     # The Function also brings the rule for vmap.
     if torch._C._are_functorch_transforms_active() or _needs_gradient(x, h_0, c_0, weights):
         y, h_n, c_n, *_ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, chosen.name)
