@@ -46,15 +46,18 @@ void Wavefront::work(void (*body)(int64_t, int64_t, void*), void* context) {
   }
 }
 
-void Wavefront::run(int threads, void (*body)(int64_t, int64_t, void*), void* context) {
+void Wavefront::run(int threads, void (*body)(int64_t, int64_t, void*),
+                    void (*rest)(int, int, void*), void* context) {
   struct Call {
     Wavefront& wavefront;
     void (*body)(int64_t, int64_t, void*);
+    void (*rest)(int, int, void*);
     void* context;
-  } call{*this, body, context};
-  const auto run_thread = [](int, int, void* context) {
+  } call{*this, body, rest, context};
+  const auto run_thread = [](int thread, int threads, void* context) {
     const Call& call = *static_cast<const Call*>(context);
     call.wavefront.work(call.body, call.context);
+    if (call.rest) call.rest(thread, threads, call.context);
   };
   run_on_threads(threads, run_thread, &call);
 }

@@ -12,8 +12,10 @@ class Wavefront {
   static constexpr int64_t kMostLayers = 64;
 
   Wavefront(int64_t layers, int64_t parts);
-  // Runs body(layer, part, context) for all of them, on up to `threads` threads.
-  void run(int threads, void (*body)(int64_t layer, int64_t part, void* context), void* context);
+  // Runs body(layer, part, context) for all of them, on up to `threads` threads, and then, if it is
+  // not null, rest(thread, threads, context) on each of these.
+  void run(int threads, void (*body)(int64_t layer, int64_t part, void* context),
+           void (*rest)(int thread, int threads, void* context), void* context);
 
  private:
   struct alignas(64) Layer {

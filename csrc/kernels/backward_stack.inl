@@ -88,8 +88,7 @@ void backward_in_wavefront(const BackwardArgs* layers, int64_t count, Arena aren
   BackwardWave<T> wave(layers, count, arena);
   const Shape& shape = layers->shape;
   const int threads = wavefront_threads(shape, count);
-  Wavefront(count, 1 + wave.parts).run(threads, backward_part<T>, &wave);
-  run_on_threads(threads, backward_rest<T>, &wave);
+  Wavefront(count, 1 + wave.parts).run(threads, backward_part<T>, backward_rest<T>, &wave);
   for (int64_t layer = 0; layer < count; ++layer) {
     Arena own = wave.arenas[layer];
     const Backward<T> f(wave.layers[layer], own);

@@ -48,7 +48,7 @@ template <class T>
 void forward_in_wavefront(const ForwardArgs* layers, int64_t count, Arena arena) {
   ForwardWave<T> wave(layers, count, arena);
   Wavefront wavefront(count, 1 + wave.parts);
-  wavefront.run(wavefront_threads(layers->shape, count), forward_part<T>, &wave);
+  wavefront.run(wavefront_threads(layers->shape, count), forward_part<T>, nullptr, &wave);
 }
 
 // Of two layers that are not at work at a time, y's memory serves every other one.

@@ -15,7 +15,7 @@ inline int wavefront_threads(const Shape& shape, int64_t count) {
 // In wavefront each layer has one thread, and nobody waits within a step. It pays where a layer
 // leaves its threads idle: where steps are so short that sharing them out costs more than that.
 inline bool goes_in_wavefront(const Shape& shape, int64_t count) {
-  constexpr int64_t kMostStepWork = 100000;  // multiply-adds
+  constexpr int64_t kMostStepWork = 40000;  // multiply-adds
   constexpr int64_t kMostBatch = 8;
   const int64_t step_work = kGates * shape.hidden * shape.output() * shape.batch;
   return count > 1 && count <= Wavefront::kMostLayers && shape.directions == 1 && shape.steps > 1 &&
