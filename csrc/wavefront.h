@@ -4,32 +4,35 @@
 
 namespace fastlstm {
 
+class Looks;
+
 // Each layer's work is a row of parts. Part 0 waits for nobody; part n of a layer comes after its
-// part n - 1, and after part n of the layer before. Threads take whatever is ready: a thread that
-// has lost its core holds up only what depends on the part that it has in hand.
+// part n - 1, and after part n of the layer before. A thread goes on with the layers that it began:
+// their weights and states are in that core's cache. Another one takes a layer over if it is left
+// lying: its thread is at work on another layer, or has lost its core.
 class Wavefront {
  public:
   static constexpr int64_t kMostLayers = 64;
 
-  Wavefront(int64_t layers, int64_t parts);
-  // Runs body(layer, part, context) for all of them, on up to `threads` threads, and then, if it is
-  // not null, rest(thread, threads, context) on each of these.
-  void run(int threads, void (*body)(int64_t layer, int64_t part, void* context),
-           void (*rest)(int thread, int threads, void* context), void* context);
+  explicit Wavefront(int64_t layers) : layers_(layers) {}
+
+  // What each thread calls: does parts, beside the others, until each layer has `parts` of them
+  // behind it.
+  void work(int thread, int64_t parts, void (*body)(int64_t layer, int64_t part, void* context),
+            void* context);
 
  private:
   struct alignas(64) Layer {
     int taken = 0;     // whether a thread works on it
+    int owner = -1;    // who did its last part
     int64_t done = 0;  // parts
   };
 
-  void work(void (*body)(int64_t, int64_t, void*), void* context);
-  // Does one part of the first layer, counted from the last, that is ready. False: none is.
-  bool work_once(void (*body)(int64_t, int64_t, void*), void* context);
-  bool is_ready(int64_t layer) const;
+  // The last layer that a thread may go on with: of its own, of nobody's, or left lying; or -1.
+  int64_t find(int thread, int64_t parts, Looks& looks) const;
+  bool is_ready(int64_t layer, int64_t parts) const;
 
   int64_t layers_;
-  int64_t parts_;
   Layer of_[kMostLayers];
 };
 

@@ -133,8 +133,8 @@ bool backward_direction(const Backward<T>& f, int64_t d, Share& share) {
     }
     if (share.splits_rows && !share.meet()) return false;  // the rings hold two chunks, no third
     const Chunk chunk(f.shape, d, begin, end);
-    if (f.args.dx) add_input_gradient(f, d, chunk, ring_of(f, chunk), share);
-    add_weight_gradients(f, chunk, d, share);
+    if (f.args.dx) add_input_gradient(f, d, chunk, share);
+    add_weight_gradients(f, d, chunk, share);
     end = begin;
   }
   return finish_backward(f, d, share);

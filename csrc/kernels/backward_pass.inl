@@ -62,6 +62,21 @@ struct Backward {
   }
 };
 
+// Where the row of a step stands in the rings; `row` is one of the N rows, of step n.
+inline int64_t in_ring(const Shape& shape, int64_t direction, int64_t n, int64_t row,
+                       int64_t chunk_steps, int64_t chunk_rows) {
+  const int64_t index = n / chunk_steps;
+  const int64_t end = clip((index + 1) * chunk_steps, 0, shape.steps);
+  const Chunk chunk(shape, direction, index * chunk_steps, end);
+  return index % 2 * chunk_rows + row - chunk.row;
+}
+
+// Where the rows of a chunk, or of some steps of one, begin in the rings.
+template <class T>
+inline int64_t ring_of(const Backward<T>& f, int64_t direction, const Chunk& chunk) {
+  return in_ring(f.shape, direction, chunk.begin, chunk.row, f.chunk_steps, f.chunk_rows);
+}
+
 // A step, and where its rows and those of the step after begin in the rings.
 struct BackwardStep : Step {
   int64_t ring;
@@ -70,14 +85,8 @@ struct BackwardStep : Step {
   BackwardStep(const Shape& shape, int64_t direction, int64_t n, int64_t chunk_steps,
                int64_t chunk_rows)
       : Step(shape, direction, n),
-        ring(in_ring(n, row(), chunk_steps, chunk_rows)),
-        ring_after(n + 1 < shape.steps ? in_ring(n + 1, row_after, chunk_steps, chunk_rows) : 0) {}
-
- private:
-  int64_t in_ring(int64_t n, int64_t row, int64_t chunk_steps, int64_t chunk_rows) const {
-    const int64_t index = n / chunk_steps;
-    const int64_t end = clip((index + 1) * chunk_steps, 0, shape.steps);
-    const Chunk chunk(shape, direction, index * chunk_steps, end);
-    return index % 2 * chunk_rows + row - chunk.row;
-  }
+        ring(in_ring(shape, direction, n, row(), chunk_steps, chunk_rows)),
+        ring_after(n + 1 < shape.steps
+                       ? in_ring(shape, direction, n + 1, row_after, chunk_steps, chunk_rows)
+                       : 0) {}
 };

@@ -12,14 +12,14 @@ void* take_input_gradient(const BackwardArgs& args, Arena& arena) {
 // Layers are counted here as backward comes to them: the last one is 0.
 template <class T>
 struct BackwardWave {
-  int64_t count;
+  Wavefront front;
   int64_t steps;  // of a part
   int64_t parts;  // with steps, of a layer
   BackwardArgs layers[Wavefront::kMostLayers];
   Arena arenas[Wavefront::kMostLayers];
 
   BackwardWave(const BackwardArgs* given, int64_t count, Arena& arena)
-      : count(count),
+      : front(count),
         steps(wavefront_steps(given->shape)),
         parts((given->shape.steps + steps - 1) / steps) {
     for (int64_t l = 0; l < count; ++l) {
@@ -36,21 +36,8 @@ struct BackwardWave {
   }
 };
 
-// The steps [begin, end) of a chunk, and the gradients that they end in. Those of the weights from
-// the chunk that is done last are for all threads.
-template <class T>
-void backward_piece(const Backward<T>& f, const Chunk& chunk, int64_t begin, int64_t end,
-                    Share& share) {
-  for (int64_t n = end - 1; n >= begin; --n) {
-    backward_step(f, BackwardStep(f.shape, 0, n, f.chunk_steps, f.chunk_rows), share);
-  }
-  if (f.args.dx) {
-    const Chunk piece(f.shape, 0, begin, end);
-    add_input_gradient(f, 0, piece, ring_of(f, chunk) + piece.row - chunk.row, share);
-  }
-  if (begin == chunk.begin && begin > 0) add_weight_gradients(f, chunk, 0, share);
-}
-
+// The weights' gradients are made by the thread that did the steps: dgates are in that core's
+// cache.
 template <class T>
 void backward_part(int64_t layer, int64_t part, void* context) {
   const BackwardWave<T>& wave = *static_cast<const BackwardWave<T>*>(context);
@@ -61,40 +48,31 @@ void backward_part(int64_t layer, int64_t part, void* context) {
   if (part == 0) return prepare_backward(f, 0, share);
   const int64_t first = (wave.parts - part) * wave.steps;
   for (int64_t end = clip(first + wave.steps, 0, shape.steps); end > first;) {
-    const int64_t begin = (end - 1) / f.chunk_steps * f.chunk_steps;
-    const Chunk chunk(shape, 0, begin, clip(begin + f.chunk_steps, 0, shape.steps));
-    const int64_t piece = begin > first ? begin : first;
-    backward_piece(f, chunk, piece, end, share);
-    end = piece;
+    const int64_t chunk_begin = (end - 1) / f.chunk_steps * f.chunk_steps;
+    const int64_t begin = chunk_begin > first ? chunk_begin : first;
+    for (int64_t n = end - 1; n >= begin; --n) {
+      backward_step(f, BackwardStep(shape, 0, n, f.chunk_steps, f.chunk_rows), share);
+    }
+    if (f.args.dx) add_input_gradient(f, 0, Chunk(shape, 0, begin, end), share);
+    if (begin == chunk_begin) {
+      const int64_t chunk_end = clip(begin + f.chunk_steps, 0, shape.steps);
+      add_weight_gradients(f, 0, Chunk(shape, 0, begin, chunk_end), share);
+    }
+    end = begin;
   }
+  if (part == wave.parts) finish_backward(f, 0, share);
 }
 
-// The weights' gradients from the chunk that was done last, of all layers: a thread's part.
 template <class T>
-void backward_rest(int thread, int threads, void* context) {
-  const BackwardWave<T>& wave = *static_cast<const BackwardWave<T>*>(context);
-  for (int64_t layer = 0; layer < wave.count; ++layer) {
-    Arena arena = wave.arenas[layer];
-    const Backward<T> f(wave.layers[layer], arena);
-    Share share = all_of(f.shape);
-    share.thread = share.member = thread;
-    share.members = threads;
-    add_weight_gradients(f, Chunk(f.shape, 0, 0, f.chunk_steps), 0, share);
-  }
+void backward_wave(int thread, int, void* context) {
+  BackwardWave<T>& wave = *static_cast<BackwardWave<T>*>(context);
+  wave.front.work(thread, 1 + wave.parts, backward_part<T>, context);
 }
 
 template <class T>
 void backward_in_wavefront(const BackwardArgs* layers, int64_t count, Arena arena) {
   BackwardWave<T> wave(layers, count, arena);
-  const Shape& shape = layers->shape;
-  const int threads = wavefront_threads(shape, count);
-  Wavefront(count, 1 + wave.parts).run(threads, backward_part<T>, backward_rest<T>, &wave);
-  for (int64_t layer = 0; layer < count; ++layer) {
-    Arena own = wave.arenas[layer];
-    const Backward<T> f(wave.layers[layer], own);
-    Share share = all_of(shape);
-    finish_backward(f, 0, share);
-  }
+  run_on_threads(wavefront_threads(layers->shape, count), backward_wave<T>, &wave);
 }
 
 // Of two layers that are not at work at a time, dx's memory serves every other one.

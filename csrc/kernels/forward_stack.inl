@@ -10,13 +10,16 @@ void* take_output(const ForwardArgs& args, Arena& arena) {
 
 template <class T>
 struct ForwardWave {
+  Wavefront front;
   ForwardArgs layers[Wavefront::kMostLayers];
   int64_t steps;  // of a part
   int64_t parts;  // with steps, of a layer
   Arena arenas[Wavefront::kMostLayers];
 
   ForwardWave(const ForwardArgs* given, int64_t count, Arena& arena)
-      : steps(wavefront_steps(given->shape)), parts((given->shape.steps + steps - 1) / steps) {
+      : front(count),
+        steps(wavefront_steps(given->shape)),
+        parts((given->shape.steps + steps - 1) / steps) {
     for (int64_t l = 0; l < count; ++l) {
       layers[l] = given[l];
       if (l > 0) layers[l].x = layers[l - 1].y;
@@ -45,10 +48,15 @@ void forward_part(int64_t layer, int64_t part, void* context) {
 }
 
 template <class T>
+void forward_wave(int thread, int, void* context) {
+  ForwardWave<T>& wave = *static_cast<ForwardWave<T>*>(context);
+  wave.front.work(thread, 1 + wave.parts, forward_part<T>, context);
+}
+
+template <class T>
 void forward_in_wavefront(const ForwardArgs* layers, int64_t count, Arena arena) {
   ForwardWave<T> wave(layers, count, arena);
-  Wavefront wavefront(count, 1 + wave.parts);
-  wavefront.run(wavefront_threads(layers->shape, count), forward_part<T>, nullptr, &wave);
+  run_on_threads(wavefront_threads(layers->shape, count), forward_wave<T>, &wave);
 }
 
 // Of two layers that are not at work at a time, y's memory serves every other one.

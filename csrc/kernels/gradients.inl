@@ -50,17 +50,11 @@ void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_
                    scratch);
 }
 
-// Where the rows of a chunk begin in the rings.
-template <class T>
-inline int64_t ring_of(const Backward<T>& f, const Chunk& chunk) {
-  return chunk.begin / f.chunk_steps % 2 * f.chunk_rows;
-}
-
 // The weights' gradients from a chunk: dgates of all its rows are there.
 template <class T>
-void add_weight_gradients(const Backward<T>& f, const Chunk& chunk, int64_t d, const Share& share) {
+void add_weight_gradients(const Backward<T>& f, int64_t d, const Chunk& chunk, const Share& share) {
   if (!f.args.wants_dweights) return;
-  const int64_t ring = ring_of(f, chunk);
+  const int64_t ring = ring_of(f, d, chunk);
   const auto** h_prev = f.h_prev + share.thread * f.chunk_rows;
   find_previous_rows(f, chunk, d, h_prev);
   bool first = chunk.end == f.shape.steps;

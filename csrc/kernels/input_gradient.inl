@@ -28,10 +28,11 @@ void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, 
   }
 }
 
-// The share's part of dx of a chunk, whose rows begin at `ring` in the ring.
+// The share's part of dx of a chunk, or of some steps of one.
 template <class T>
-void add_input_gradient(const Backward<T>& f, int64_t direction, const Chunk& chunk, int64_t ring,
+void add_input_gradient(const Backward<T>& f, int64_t direction, const Chunk& chunk,
                         const Share& share) {
+  const int64_t ring = ring_of(f, direction, chunk);
   const Tiles panels({0, vectors(f.shape.input)}, kColumns);
   const Tiles rows({0, chunk.row_count}, kRows);
   const Range own = share.part(panels.count * rows.count);

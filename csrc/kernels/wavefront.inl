@@ -1,4 +1,5 @@
-// When the layers of a stack run in wavefront, and in which parts.
+// When the layers of a stack run in wavefront, and in which parts. In backward one layer may too:
+// its steps are one thread's, its gradients are for all.
 
 // One thread's share of a layer: all of it.
 inline Share all_of(const Shape& shape) {
