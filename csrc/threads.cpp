@@ -18,7 +18,8 @@ constexpr int64_t kPatienceInSteps = 4;
 constexpr int64_t kMinStepWork = 40000;
 // Below this many in the whole call, waking a second thread is not worth it.
 constexpr int64_t kMinWork = 400000;
-// From this many rows a thread, threads split the batch, and nobody waits for anybody.
+// From this many rows a thread, threads split the batch, and nobody waits for anybody; from half as
+// many where units are too few, or their steps too short, to be shared.
 constexpr int64_t kMinRows = 4;
 
 // An OpenMP team does not survive fork(): in a child whose parent had one, the next would hang.
@@ -116,9 +117,12 @@ Team::Team(const Shape& shape, int64_t blocks, bool may_split_rows)
   size_ = work < kMinWork ? 1 : threads_allowed(size_);
   if (size_ > 1) groups_ = static_cast<int>(shape.directions);
   int members = size_ / groups_;
-  splits_rows_ = may_split_rows && shape.batch >= kMinRows * members;
-  if (!splits_rows_ && step_work < kMinStepWork) members = 1;
-  if (!splits_rows_) members = static_cast<int>(std::min<int64_t>(members, blocks));
+  const bool shares_units = blocks >= members && step_work >= kMinStepWork;
+  const int64_t least_rows = shares_units ? kMinRows : kMinRows / 2;
+  splits_rows_ = may_split_rows && shape.batch >= least_rows * members;
+  if (!splits_rows_) {
+    members = step_work < kMinStepWork ? 1 : static_cast<int>(std::min<int64_t>(members, blocks));
+  }
   members_ = std::max(1, std::min<int>(members, Barrier::kMaxMembers));
   size_ = members_ * groups_;
   for (int group = 0; group < groups_; ++group) barriers_[group].reset(members_);
