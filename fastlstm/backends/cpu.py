@@ -82,14 +82,14 @@ def forward(
     rows, features = shape.numel(), directions * h_0.shape[2]
     offsets = None if batch_sizes is None else offsets_of(batch_sizes, rows, batch)
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
-    y = _empty((*shape, features), dtype)
+    y = _new(x, (*shape, features))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     below = c = gates = None
     if save:
         width = directions * padded(hidden)
-        c = _empty((num_layers, rows, width), torch.float32)
-        gates = _empty((num_layers, rows, 4 * width), dtype)
-        below = _empty((num_layers - 1, rows, features), dtype) if num_layers > 1 else None
+        c = _new(x, (num_layers, rows, width), torch.float32)
+        gates = _new(x, (num_layers, rows, 4 * width))
+        below = _new(x, (num_layers - 1, rows, features)) if num_layers > 1 else None
     # Weights and h in bfloat16, all else not; the kernels save nothing that way.
     wide = precision == "bf16" and dtype is torch.float32 and not save
     _C.forward(
@@ -133,9 +133,9 @@ def backward(
     offsets = None
     if batch_sizes is not None:
         offsets = offsets_of(batch_sizes, x.shape[0], c_0.shape[1])
-    dx = _empty(x.shape if needs_dx else (0,), dtype)
+    dx = _like(x) if needs_dx else x.new_empty(0)
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
-    dweights = [_empty(w.shape if needs_dweights else (0,), dtype) for w in weights]
+    dweights = [_like(w) if needs_dweights else w.new_empty(0) for w in weights]
     _C.backward(
         _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
         dtype is torch.bfloat16,
@@ -152,15 +152,21 @@ def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """An uninitialised tensor.
+def _new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
+    """`like.new_empty(shape, dtype=dtype)`.
 
     Fresh pages of a large one would cost more than many a layer: its memory comes from the kernels'
     own, and goes back there.
     """
     if prod(shape) < _POOLED:
-        return torch.empty(shape, dtype=dtype, device="cpu")
-    return torch.utils.dlpack.from_dlpack(_C.pooled_tensor(shape, dtype is torch.bfloat16))
+        return like.new_empty(shape, dtype=dtype)
+    bfloat16 = (dtype or like.dtype) is torch.bfloat16
+    return torch.utils.dlpack.from_dlpack(_C.pooled_tensor(shape, bfloat16))
+
+
+def _like(tensor: Tensor) -> Tensor:
+    """`torch.empty_like(tensor)`, with memory as `_new`."""
+    return torch.empty_like(tensor) if tensor.numel() < _POOLED else _new(tensor, tensor.shape)
 
 
 def _sizes(
