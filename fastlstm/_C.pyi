@@ -1,4 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
 
 def isas() -> list[str]: ...
 def isa() -> str: ...
@@ -21,6 +23,33 @@ def backward(
     dx_dh_0_dc_0: tuple[int, ...],
     dweights: list[int],
 ) -> None: ...
+
+class Direct:
+    def __init__(self, tensor: type, empty_like: Callable[..., object]) -> None: ...
+    def forward(
+        self,
+        x: Tensor,
+        h_0: Tensor,
+        c_0: Tensor,
+        weights: Sequence[Tensor],
+        num_layers: int,
+        save: bool,
+        threads: int,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None] | None: ...
+    def backward(
+        self,
+        arriving: tuple[Tensor | None, ...],
+        x: Tensor,
+        h_0: Tensor,
+        c_0: Tensor,
+        weights: Sequence[Tensor],
+        num_layers: int,
+        kept: tuple[Tensor | None, ...],
+        needs_dx: bool,
+        needs_dweights: bool,
+        threads: int,
+    ) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]] | None: ...
+
 def pooled_tensor(shape: Sequence[int], bfloat16: bool) -> object: ...
 
 class Stream:

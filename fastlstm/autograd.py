@@ -83,8 +83,8 @@ class LSTMFunction(torch.autograd.Function):
         if torch.is_grad_enabled() or in_dual_level():
             inputs = (x, h_0, c_0, *weights)
             layers = _reference_layers(ctx.batch_sizes, ctx.num_layers)
-            dx, dh_0, dc_0, *dweights = _vjp(layers, inputs, (dy, dh_n, dc_n))
-            return dx, dh_0, dc_0, None, None, None, *dweights
+            of_inputs = _vjp(layers, inputs, (dy, dh_n, dc_n))
+            return *of_inputs[:3], None, None, None, *of_inputs[3:]
         needs_dx, _, _, _, _, _, *needs = ctx.needs_input_grad
         dx, dh_0, dc_0, dweights = ops.lstm_backward(
             dy,
@@ -104,15 +104,8 @@ class LSTMFunction(torch.autograd.Function):
             any(needs),
             ctx.backend,
         )
-        return (
-            dx if needs_dx else None,
-            dh_0,
-            dc_0,
-            None,
-            None,
-            None,
-            *(dweights if any(needs) else [None for _ in weights]),
-        )
+        wanted = dweights if any(needs) else [None for _ in weights]
+        return dx if needs_dx else None, dh_0, dc_0, None, None, None, *wanted
 
     @staticmethod
     def vmap(

@@ -22,6 +22,8 @@ from fastlstm import backends, eager
 
 # y, h_n, c_n, and what is saved for backward: below, c, gates
 Outputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+# dx, dh_0, dc_0, dweights
+Gradients = tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]]
 
 torch.library.define(
     "fastlstm::lstm_forward",
@@ -81,13 +83,21 @@ def _backward(
     needs_dx: bool,
     needs_dweights: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+) -> Gradients:
     kernels = backends.get(backend).load()
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.backward(  # type: ignore[no-any-return]
             *(dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, num_layers),
             *(y, below, c, gates, needs_dx, needs_dweights),
         )
+
+
+def _backward_as_operator(
+    dy: Tensor | None, *others: Any
+) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+    dx, dh_0, dc_0, dweights = _backward(dy, *others)
+    dx, *given = (dh_0.new_empty(0) if d is None else d for d in (dx, *dweights))
+    return dx, dh_0, dc_0, given
 
 
 @torch.library.register_fake("fastlstm::lstm_forward")  # type: ignore[untyped-decorator]
@@ -138,7 +148,7 @@ def _(
 
 
 torch.library.impl("fastlstm::lstm_forward", ("cpu", "cuda"), _forward_as_operator)
-torch.library.impl("fastlstm::lstm_backward", ("cpu", "cuda"), _backward)
+torch.library.impl("fastlstm::lstm_backward", ("cpu", "cuda"), _backward_as_operator)
 _forward_operator = torch.ops.fastlstm.lstm_forward.default
 _backward_operator = torch.ops.fastlstm.lstm_backward.default
 
@@ -194,11 +204,11 @@ def lstm_backward(
     needs_dx: bool,
     needs_dweights: bool,
     backend: str,
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
+) -> Gradients:
     """The operator `fastlstm.lstm_backward`, or at once its kernel, as `lstm_forward`.
 
     Returns ``dx``, ``dh_0``, ``dc_0`` and a gradient for each of `weights`; dx and those of the
-    weights are empty where they are not needed. A gradient that arrives as None is zero.
+    weights are empty or None where they are not needed. A gradient that arrives as None is zero.
     """
     kept = y, below, c, gates
     inputs = x, h_0, c_0, weights, batch_sizes, num_layers

@@ -26,6 +26,7 @@ from fastlstm.backends.cpu_checks import (
 )
 
 _POOLED = 1 << 18  # elements
+_direct = _C.Direct(Tensor, torch.empty_like)
 
 
 def why_not(problem: Problem) -> str | None:
@@ -73,6 +74,11 @@ def forward(
     precision: str = "",
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
     """See `fastlstm.ops.lstm_forward`; what is not saved is None."""
+    if batch_sizes is None and not precision:
+        threads = torch.get_num_threads()
+        outputs = _direct.forward(x, h_0, c_0, weights, num_layers, save, threads)
+        if outputs is not None:
+            return outputs
     dtype = x.dtype
     x, h_0, c_0 = checked(x, dtype), checked(h_0, dtype), checked(c_0, dtype)
     check_states(x, h_0, c_0, batch_sizes is None, num_layers, len(weights))
@@ -120,8 +126,16 @@ def backward(
     gates: Tensor,
     needs_dx: bool,
     needs_dweights: bool,
-) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
-    """See `fastlstm.ops.lstm_backward`."""
+) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]]:
+    """See `fastlstm.ops.lstm_backward`; gradients that are not needed are None."""
+    if batch_sizes is None:
+        arrived, kept = (dy, dh_n, dc_n), (y, below, c, gates)
+        needs, threads = (needs_dx, needs_dweights), torch.get_num_threads()
+        gradients = _direct.backward(
+            arrived, x, h_0, c_0, weights, num_layers, kept, *needs, threads
+        )
+        if gradients is not None:
+            return gradients
     dtype = x.dtype
     x, h_0, c_0, y = (checked(t, dtype) for t in (x, h_0, c_0, y))
     check_states(x, h_0, c_0, batch_sizes is None, num_layers, len(weights))
@@ -133,17 +147,17 @@ def backward(
     offsets = None
     if batch_sizes is not None:
         offsets = offsets_of(batch_sizes, x.shape[0], c_0.shape[1])
-    dx = _like(x) if needs_dx else x.new_empty(0)
+    dx = _like(x) if needs_dx else None
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
-    dweights = [_like(w) if needs_dweights else w.new_empty(0) for w in weights]
+    dweights = [_like(w) if needs_dweights else None for w in weights]
     _C.backward(
         _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
         dtype is torch.bfloat16,
         [w.data_ptr() for w in weights],
         tuple(_address(t) for t in (x, h_0, c_0, y, gates, c, below)),
         tuple(_address(t) for t in arriving),
-        (dx.data_ptr() if needs_dx else 0, dh_0.data_ptr(), dc_0.data_ptr()),
-        [w.data_ptr() for w in dweights] if needs_dweights else [],
+        (_address(dx), dh_0.data_ptr(), dc_0.data_ptr()),
+        [_address(w) for w in dweights] if needs_dweights else [],
     )
     return dx, dh_0, dc_0, dweights
 

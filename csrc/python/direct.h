@@ -1,0 +1,34 @@
+// A plain call of the kernels, all of it in C++: a small layer takes less time than checks in
+// Python.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include "dlpack.h"
+
+namespace fastlstm {
+
+// Reads tensors through DLPack's C exchange API. It takes what it knows to be right, and gives None
+// for anything else: Python then says what is wrong with it, or does what is rare.
+class Direct {
+ public:
+  // torch.Tensor, whose API is asked for, and torch.empty_like.
+  Direct(pybind11::type tensor, pybind11::object empty_like);
+
+  // As cpu.forward: (y, h_n, c_n, below, c, gates), or None.
+  pybind11::object forward(pybind11::handle x, pybind11::handle h_0, pybind11::handle c_0,
+                           pybind11::object weights, std::int64_t num_layers, bool save,
+                           int threads);
+  // As cpu.backward, with None for gradients that are not needed: (dx, dh_0, dc_0, dweights), or
+  // None. `kept`: y, below, c, gates; `arriving`: dy, dh_n, dc_n.
+  pybind11::object backward(pybind11::tuple arriving, pybind11::handle x, pybind11::handle h_0,
+                            pybind11::handle c_0, pybind11::object weights, std::int64_t num_layers,
+                            pybind11::tuple kept, bool needs_dx, bool needs_dweights, int threads);
+
+ private:
+  pybind11::object like(pybind11::handle tensor) const;
+
+  dlpack::ExchangeApi* api_ = nullptr;  // or null: there is none that is known
+  pybind11::object empty_like_;
+};
+
+}  // namespace fastlstm
