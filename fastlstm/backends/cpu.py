@@ -186,7 +186,7 @@ def _like(tensor: Tensor) -> Tensor:
 def _sizes(
     x: Tensor, h_0: Tensor, c_0: Tensor, weights: int, offsets: Tensor | None, num_layers: int
 ) -> tuple[int, ...]:
-    """Sizes::Numbers in csrc/arguments.h. `offsets` must outlive the call."""
+    """Sizes::Numbers in csrc/python/calls.h. `offsets` must outlive the call."""
     states, batch, hidden = c_0.shape
     steps, address = x.shape[0], 0  # 0: a padded batch
     if offsets is not None:

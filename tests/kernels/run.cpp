@@ -1,4 +1,4 @@
-// A call as csrc/bindings.cpp makes it.
+// A call as csrc/python/calls.cpp makes it.
 #include "run.h"
 
 #include "workspace.h"
