@@ -20,6 +20,7 @@ FULL = (
     *(Case(128, 128, 1, 8, T) for T in (1, 4, 16, 64, 256, 1024)),
     Case(64, 64, 1, 1, 100), Case(256, 256, 1, 1, 128), Case(32, 32, 1, 256, 128),
     Case(512, 512, 1, 1, 64), Case(1024, 1024, 1, 1, 64),
+    Case(40, 64, 2, 1, 100),  # whether somebody speaks, in a second of sound
     Case(80, 512, 2, 1, 16),  # a chunk of speech, as a streaming encoder takes it
     Case(256, 256, 1, 20, 35), Case(200, 200, 2, 20, 20), Case(650, 650, 2, 20, 35),
     Case(128, 128, 2, 50, 50), Case(512, 512, 1, 32, 64), Case(40, 128, 3, 1, 100),
