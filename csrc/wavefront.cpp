@@ -52,11 +52,14 @@ bool Wavefront::is_ready(int64_t layer, int64_t parts) const {
 }
 
 int64_t Wavefront::find(int thread, int64_t parts, Looks& looks) const {
+  bool looked = false;  // at one: to look at several in turn would never end
   for (int64_t layer = layers_ - 1; layer >= 0; --layer) {
     const Layer& other = of_[layer];
     if (__atomic_load_n(&other.taken, __ATOMIC_RELAXED) || !is_ready(layer, parts)) continue;
     const int owner = __atomic_load_n(&other.owner, __ATOMIC_RELAXED);
     if (owner < 0 || owner == thread) return layer;
+    if (looked) continue;
+    looked = true;
     if (looks.is_left(layer, __atomic_load_n(&other.done, __ATOMIC_RELAXED))) return layer;
   }
   return -1;
