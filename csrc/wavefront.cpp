@@ -44,6 +44,8 @@ class Looks {
   int count_ = 0;
 };
 
+Wavefront::Wavefront(int64_t layers) : layers_(layers) {}
+
 bool Wavefront::is_ready(int64_t layer, int64_t parts) const {
   const int64_t part = __atomic_load_n(&of_[layer].done, __ATOMIC_ACQUIRE);
   if (part >= parts) return false;

@@ -14,7 +14,7 @@ class Wavefront {
  public:
   static constexpr int64_t kMostLayers = 64;
 
-  explicit Wavefront(int64_t layers) : layers_(layers) {}
+  explicit Wavefront(int64_t layers);
 
   // What each thread calls: does parts, beside the others, until each layer has `parts` of them
   // behind it.

@@ -25,6 +25,7 @@ struct BackwardWave {
     for (int64_t l = 0; l < count; ++l) {
       const int64_t index = count - 1 - l;
       layers[l] = given[index];
+      layers[l].shape.threads = 1;
       if (l > 0) layers[l].dy = layers[l - 1].dx;
       if (index > 0) {
         layers[l].x = given[index - 1].y;

@@ -22,6 +22,7 @@ struct ForwardWave {
         parts((given->shape.steps + steps - 1) / steps) {
     for (int64_t l = 0; l < count; ++l) {
       layers[l] = given[l];
+      layers[l].shape.threads = 1;
       if (l > 0) layers[l].x = layers[l - 1].y;
       if (!layers[l].y) layers[l].y = take_output<T>(layers[l], arena);
       arenas[l] = arena;

@@ -15,14 +15,15 @@ inline int wavefront_threads(const Shape& shape, int64_t count) {
 
 // In wavefront each layer has one thread, and nobody waits within a step. It pays where a layer
 // leaves its threads idle: where steps are so short that sharing them out costs more than that, or
-// where backward has one panel of columns, which is not shared out.
+// where backward has one panel of columns, which is not shared out, and threads are few.
 inline bool goes_in_wavefront(const Shape& shape, int64_t count) {
   constexpr int64_t kMostStepWork = 40000;  // multiply-adds
   constexpr int64_t kMostBatch = 8;
   const int64_t step_work = kGates * shape.hidden * shape.output() * shape.batch;
+  const bool has_one_panel = vectors(shape.hidden) <= kColumns && shape.threads <= count;
   return count > 1 && count <= Wavefront::kMostLayers && shape.directions == 1 && shape.steps > 1 &&
          shape.batch > 0 && shape.batch < kMostBatch &&
-         (step_work <= kMostStepWork || vectors(shape.output()) <= kColumns) &&
+         (step_work <= kMostStepWork || has_one_panel) &&
          step_work * shape.steps * count >= kMinWavefrontWork &&
          wavefront_threads(shape, count) > 1;
 }
