@@ -46,7 +46,7 @@ class Direct:
         num_layers: int,
         kept: tuple[Tensor | None, ...],
         needs_dx: bool,
-        needs_dweights: bool,
+        needs_dweights: Sequence[bool],
         threads: int,
     ) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]] | None: ...
 

@@ -86,6 +86,8 @@ class LSTMFunction(torch.autograd.Function):
             of_inputs = _vjp(layers, inputs, (dy, dh_n, dc_n))
             return *of_inputs[:3], None, None, None, *of_inputs[3:]
         needs_dx, _, _, _, _, _, *needs = ctx.needs_input_grad
+        arity = len(needs) // ctx.num_layers
+        needs_dweights = [any(needs[n : n + arity]) for n in range(0, len(needs), arity)]
         dx, dh_0, dc_0, dweights = ops.lstm_backward(
             dy,
             dh_n,
@@ -101,10 +103,10 @@ class LSTMFunction(torch.autograd.Function):
             c,
             gates,
             needs_dx,
-            any(needs),
+            needs_dweights,
             ctx.backend,
         )
-        wanted = dweights if any(needs) else [None for _ in weights]
+        wanted = (d if need else None for d, need in zip(dweights, needs, strict=True))
         return dx if needs_dx else None, dh_0, dc_0, None, None, None, *wanted
 
     @staticmethod

@@ -56,13 +56,15 @@ def lstm(
         dtype is x's, or under autocast the one that autocast gives.
 
     Raises:
-        ValueError: no backend or no precision has that name.
+        ValueError: no backend or no precision has that name; num_layers is less than 1.
         RuntimeError: the sequence is empty, or the backend asked for cannot run this layer.
     """
     if precision is not None:
         check_precision(precision)
     if x.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
+    if num_layers < 1:
+        raise ValueError(f"num_layers must be at least 1, got {num_layers}")
     arity = len(weights) // max(1, h_0.shape[0])
     if torch._C._is_any_autocast_enabled() and backend == "auto" and arity % 2:
         backend = "aten"  # autocast gives nn.LSTM's c_n another dtype if there is a projection
@@ -70,7 +72,7 @@ def lstm(
         x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
     if backend == "auto" and not _alike(x, h_0, c_0, weights[0]):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
-    proj_size = h_0.shape[2] if arity in (3, 5) else 0
+    proj_size = h_0.shape[-1] if arity in (3, 5) else 0
     chosen = backends.select(backends.Problem(x.device.type, x.dtype, proj_size), backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
@@ -83,13 +85,43 @@ def lstm(
         return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers)
     # The Function also brings the rule for vmap.
     if torch._C._are_functorch_transforms_active() or _needs_gradient(x, h_0, c_0, weights):
-        y, h_n, c_n, *_ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, chosen.name)
-    else:
-        held = precision if precision is not None and x.dtype == torch.float32 else ""
-        y, h_n, c_n, *_ = ops.lstm_forward(
-            x, h_0, c_0, weights, batch_sizes, num_layers, False, chosen.name, held
-        )
+        return _with_gradients(x, h_0, c_0, weights, batch_sizes, num_layers, chosen.name)
+    held = precision if precision is not None and x.dtype == torch.float32 else ""
+    y, h_n, c_n, *_ = ops.lstm_forward(
+        x, h_0, c_0, weights, batch_sizes, num_layers, False, chosen.name, held
+    )
     return y, h_n, c_n
+
+
+def _with_gradients(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    num_layers: int,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Frozen layers below the first one that needs a gradient save nothing."""
+    frozen = _frozen_layers((x, h_0, c_0), weights, num_layers) if num_layers > 1 else 0
+    if frozen == 0:
+        y, h_n, c_n, *_ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, backend)
+        return y, h_n, c_n
+    states, arity = h_0.shape[0] * frozen // num_layers, len(weights) * frozen // num_layers
+    below, h_below, c_below, *_ = ops.lstm_forward(
+        x, h_0[:states], c_0[:states], weights[:arity], batch_sizes, frozen, False, backend
+    )
+    rest = weights[arity:], batch_sizes, num_layers - frozen, backend
+    y, h_n, c_n, *_ = autograd.lstm(below, h_0[states:], c_0[states:], *rest)
+    return y, torch.cat((h_below, h_n)), torch.cat((c_below, c_n))
+
+
+def _frozen_layers(inputs: Sequence[Tensor], weights: Sequence[Tensor], num_layers: int) -> int:
+    """How many layers come before the first that needs a gradient of anything."""
+    if torch._C._are_functorch_transforms_active() or any(t.requires_grad for t in inputs):
+        return 0
+    needs = [weight.requires_grad for weight in weights]
+    return needs.index(True) * num_layers // len(weights) if True in needs else 0
 
 
 def _autocast(

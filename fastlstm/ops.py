@@ -35,7 +35,7 @@ torch.library.define(
     "fastlstm::lstm_backward",
     "(Tensor? dy, Tensor? dh_n, Tensor? dc_n, Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, "
     "Tensor? batch_sizes, int num_layers, Tensor y, Tensor below, Tensor c, Tensor gates, "
-    "bool needs_dx, bool needs_dweights, str backend) "
+    "bool needs_dx, bool[] needs_dweights, str backend) "
     "-> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
 )
 
@@ -81,7 +81,7 @@ def _backward(
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
-    needs_dweights: bool,
+    needs_dweights: Sequence[bool],
     backend: str,
 ) -> Gradients:
     kernels = backends.get(backend).load()
@@ -139,11 +139,14 @@ def _(
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
-    needs_dweights: bool,
+    needs_dweights: Sequence[bool],
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     dx = x.new_empty(x.shape if needs_dx else (0,))
-    dweights = [w.new_empty(w.shape if needs_dweights else (0,)) for w in weights]
+    arity = len(weights) // num_layers
+    dweights = [
+        w.new_empty(w.shape if needs_dweights[n // arity] else (0,)) for n, w in enumerate(weights)
+    ]
     return dx, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), dweights
 
 
@@ -202,13 +205,14 @@ def lstm_backward(
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
-    needs_dweights: bool,
+    needs_dweights: Sequence[bool],
     backend: str,
 ) -> Gradients:
     """The operator `fastlstm.lstm_backward`, or at once its kernel, as `lstm_forward`.
 
     Returns ``dx``, ``dh_0``, ``dc_0`` and a gradient for each of `weights`; dx and those of the
-    weights are empty or None where they are not needed. A gradient that arrives as None is zero.
+    weights of a layer are empty or None where they are not needed: `needs_dweights` has one bool
+    for each layer. A gradient that arrives as None is zero.
     """
     kept = y, below, c, gates
     inputs = x, h_0, c_0, weights, batch_sizes, num_layers

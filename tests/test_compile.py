@@ -102,7 +102,8 @@ class TestOperators:
         inputs = op_inputs(layers, directions, packed, bias)
         y, h_n, c_n, *kept = torch.ops.fastlstm.lstm_forward.default(*inputs, True, "cpu")
         dy, dh_n, dc_n = (torch.randn_like(tensor) for tensor in (y, h_n, c_n))
-        arguments = (dy, dh_n, dc_n, *inputs, y, *kept, *needs, "cpu")
+        needs_dweights = [needs[1] and layer != 1 for layer in range(layers)]
+        arguments = (dy, dh_n, dc_n, *inputs, y, *kept, needs[0], needs_dweights, "cpu")
         opcheck(torch.ops.fastlstm.lstm_backward.default, arguments)
 
 

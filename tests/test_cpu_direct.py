@@ -1,5 +1,10 @@
 """The way of a plain call in C++ gives what the way in Python gives, and leaves it all the rest."""
 
+import gc
+import threading
+import time
+import weakref
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -123,3 +128,31 @@ def test_what_is_no_tensor_is_left_to_python():
     state = torch.zeros(1, 2, 3)
     assert direct.forward(None, state, state, [], 1, False, 1) is None
     assert direct.forward(state, 7, state, [state] * 4, 1, False, 1) is None
+
+
+def test_weights_live_until_the_call_ends():
+    """Another thread may replace a parameter, and with it the last reference to its memory."""
+    ours = make_ours(nn.LSTM(64, 96, 12), "cpu")
+    x, freed = torch.randn(1500, 1, 64), []
+
+    def call():
+        begin = time.perf_counter()
+        with torch.no_grad():
+            ours(x)
+        return time.perf_counter(), time.perf_counter() - begin
+
+    call()
+    _, duration = call()
+
+    def replace():
+        time.sleep(duration / 4)
+        weakref.finalize(ours.weight_hh_l11, lambda: freed.append(time.perf_counter()))
+        ours.weight_hh_l11 = nn.Parameter(torch.zeros(384, 96))
+
+    thread = threading.Thread(target=replace)
+    thread.start()
+    end, _ = call()
+    thread.join()
+    gc.collect()
+    assert len(freed) == 1
+    assert end - freed[0] < duration / 2

@@ -59,7 +59,7 @@ def test_the_backend_allocates_on_the_cpu_under_another_default_device(packed, p
     with torch.device("meta"):
         y, h_n, c_n, *kept = cpu.forward(*inputs, True)
         ones = [torch.ones_like(tensor) for tensor in (y, h_n, c_n)]
-        dx, *_ = cpu.backward(*ones, *inputs, y, *kept, True, True)
+        dx, *_ = cpu.backward(*ones, *inputs, y, *kept, True, [True])
     leaf = x.clone().requires_grad_()
     outputs = functional.lstm(leaf, h_0, c_0, weights, sizes, backend="reference")
     loss = sum(output.sum() for output in outputs)
@@ -82,8 +82,9 @@ def test_backward_refuses_what_forward_did_not_give(packed, name, spoil):
     *arriving, x, h_0, c_0, y, below, c, gates = tensors.values()
     inputs = (x, h_0, c_0, weights, sizes, layers)
     words = r"h_0|input|weight_ih|y must" if name in ("x", "h_0", "c_0") else f"{name} must have"
+    saved = y, below, c, gates
     with pytest.raises(RuntimeError, match=words):
-        torch.ops.fastlstm.lstm_backward(*arriving, *inputs, y, below, c, gates, True, True, "cpu")
+        torch.ops.fastlstm.lstm_backward(*arriving, *inputs, *saved, True, [True] * 2, "cpu")
 
 
 def test_no_directions_are_an_error():
@@ -93,4 +94,4 @@ def test_no_directions_are_an_error():
         torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
     saved = x, x, x, x
     with pytest.raises(RuntimeError, match="D = 1 or 2"):
-        torch.ops.fastlstm.lstm_backward(x, x, x, *inputs, *saved, True, True, "cpu")
+        torch.ops.fastlstm.lstm_backward(x, x, x, *inputs, *saved, True, [True], "cpu")

@@ -7,7 +7,9 @@ run in turn.
 import pytest
 import torch
 
-from fastlstm import functional
+import fastlstm
+from fastlstm import _C, functional
+from fastlstm.backends import cpu
 
 FORMS = {
     "plain": {},
@@ -18,7 +20,9 @@ FORMS = {
 # I, H, L, T, B. From some hundred thousand multiply-adds on the stack runs in wavefront.
 SIZES = {
     "tiny": (3, 5, 2, 4, 2),
+    "small": (3, 9, 3, 4, 2),
     "wide input": (300, 40, 3, 30, 1),
+    "chunks of other lengths": (4500, 64, 2, 270, 1),
     "many layers": (7, 33, 6, 50, 3),
     "too many layers": (4, 16, 70, 9, 2),
     "long": (5, 24, 2, 700, 3),
@@ -67,11 +71,17 @@ def results(run, inputs):
     return *alone, *outputs, *torch.autograd.grad(outputs, (x, h_0, c_0, *weights), arriving)
 
 
+@pytest.fixture(params=cpu.isas())
+def isa(request):
+    with cpu.use_isa(request.param):
+        yield request.param
+
+
 @pytest.mark.parametrize("ragged", [False, True], ids=["padded", "ragged"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("form", FORMS)
-def test_a_stack_is_its_layers(form, sizes, dtype, ragged, set_threads):
+def test_a_stack_is_its_layers(form, sizes, dtype, ragged, isa, set_threads):
     inputs = problem(form, sizes, dtype, ragged)
     set_threads(1)
     expected = results(in_turn, inputs)
@@ -81,18 +91,48 @@ def test_a_stack_is_its_layers(form, sizes, dtype, ragged, set_threads):
             torch.testing.assert_close(got, one, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("needs", ["x", "weights"])
-def test_some_gradients(needs, set_threads):
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "checked"])
+@pytest.mark.parametrize("needs", ["x", "weights", "first layer", "middle layer", "last layer"])
+def test_some_gradients(needs, direct, set_threads, monkeypatch):
     set_threads(2)
-    x, h_0, c_0, weights, *rest = problem("plain", "many layers", torch.float32, ragged=False)
-    wanted = [x] if needs == "x" else weights
+    if not direct:
+        monkeypatch.setattr(cpu, "_direct", _C.Direct(float, torch.empty_like))
+    x, h_0, c_0, weights, *rest = problem("plain", "small", torch.float32, ragged=False)
+    layers = {"first layer": weights[:4], "middle layer": weights[4:8], "last layer": weights[8:]}
+    wanted = [x] if needs == "x" else layers.get(needs, weights)
     for tensor in (x, h_0, c_0, *weights):
         tensor.requires_grad_(any(tensor is other for other in wanted))
     inputs = (x, h_0, c_0, weights, *rest)
     got, expected = (
-        torch.autograd.grad(run(*inputs)[1].square().sum(), wanted) for run in (stacked, in_turn)
+        torch.autograd.grad(sum(out.square().sum() for out in run(*inputs)), wanted)
+        for run in (stacked, in_turn)
     )
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("trained", "saved", "wanted"), [(0, [3], 1), (1, [2], 1), (2, [1], 1)])
+def test_frozen_layers_cost_nothing(trained, saved, wanted, monkeypatch):
+    """Those below save nothing, and no others' weights get gradients."""
+    saves, needs = [], []
+    forward, backward = cpu.forward, cpu.backward
+
+    def seen_forward(*arguments):
+        if arguments[6]:
+            saves.append(arguments[5])
+        return forward(*arguments)
+
+    def seen_backward(*arguments):
+        needs.append(sum(arguments[-1]))
+        return backward(*arguments)
+
+    monkeypatch.setattr(cpu, "forward", seen_forward)
+    monkeypatch.setattr(cpu, "backward", seen_backward)
+    ours = fastlstm.LSTM(4, 6, 3, backend="cpu").requires_grad_(False)
+    own = [p for name, p in ours.named_parameters() if name.endswith(f"l{trained}")]
+    for parameter in own:
+        parameter.requires_grad_()
+    torch.autograd.grad(ours(torch.randn(5, 2, 4))[0].sum(), own)
+    assert (saves, needs) == (saved, [wanted])
 
 
 def test_bf16_weights_of_a_stack(set_threads):

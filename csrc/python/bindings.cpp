@@ -1,5 +1,5 @@
-// Python's view of the kernels: addresses in, the GIL released. All checks are in
-// backends/cpu_checks.py.
+// Python's view of the kernels: addresses in, the GIL released. Checks are in
+// backends/cpu_checks.py, or for a plain call in direct.cpp.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

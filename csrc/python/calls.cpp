@@ -66,7 +66,7 @@ void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& wei
     BackwardArgs& args = layers[l] = {sizes.layer(l), type_of(bfloat16)};
     sizes.set_weights(args.weights, weights, l);
     sizes.set_weights(args.dweights, dweights, l);
-    args.wants_dweights = !dweights.empty();
+    args.wants_dweights = args.dweights[0].hh != nullptr;  // ih may have no elements
     args.x = pointer(in[0]);
     args.h_0 = layer_of(in[1], l, elements.h, size);
     args.c_0 = layer_of(in[2], l, elements.c, size);

@@ -10,7 +10,7 @@ namespace fastlstm {
 
 using Address = std::uintptr_t;
 // As nn.LSTM has them, for each layer those of its directions: ih, hh, perhaps bias_ih and bias_hh,
-// perhaps hr. None at all: not wanted.
+// perhaps hr.
 using Addresses = std::vector<Address>;
 
 template <std::size_t N>
@@ -55,7 +55,7 @@ class Sizes {
   void set_weights(Weights<Pointer> (&weights)[kMaxDirections], const Addresses& addresses,
                    std::int64_t index) const {
     const std::size_t arity = addresses.size() / (layers * first_.directions);
-    for (std::int64_t d = 0; arity && d < first_.directions; ++d) {
+    for (std::int64_t d = 0; d < first_.directions; ++d) {
       set(weights[d], addresses.data() + (index * first_.directions + d) * arity, arity);
     }
   }
@@ -75,7 +75,7 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addr
              const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<3>& kept);
 
 // `in`: x, h_0, c_0, the last layer's y, gates, c, and the other layers' y; `arriving`: dy, dh_n,
-// dc_n, or 0; `out`: dx, or 0, dh_0, dc_0.
+// dc_n, or 0; `out`: dx, or 0, dh_0, dc_0; `dweights`: of a layer all 0: not wanted.
 void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& weights,
               const AddressesOf<7>& in, const AddressesOf<3>& arriving, const AddressesOf<3>& out,
               const Addresses& dweights);

@@ -1,103 +1,9 @@
 #include "direct.h"
 
-#include <initializer_list>
-
-#include "calls.h"
-
-namespace py = pybind11;
+#include "reader.h"
 
 namespace fastlstm {
 namespace {
-
-using Extents = std::initializer_list<std::int64_t>;
-
-// Tensors above this many elements lie in kept memory (cpu.py); their calls take long anyway.
-constexpr std::int64_t kMostElements = std::int64_t{1} << 18;
-
-// Reads tensors, and notes whether all were as they should be.
-class Reader {
- public:
-  Reader(const dlpack::ExchangeApi& api, py::handle first) : api_(api) {
-    dlpack::Tensor tensor;
-    fits_ = read(first, tensor);
-    type_ = tensor.type;
-    const bool known = is(type_, 2, 32) || is(type_, 4, 16);
-    fits_ = fits_ && known;
-  }
-
-  bool fits() const { return fits_; }
-  bool bfloat16() const { return type_.code == 4; }
-  // The extents of a tensor of three dimensions; else zeros.
-  std::array<std::int64_t, 3> extents(py::handle object) {
-    dlpack::Tensor tensor;
-    if (!fits_ || !read(object, tensor) || tensor.dimensions != 3) return {};
-    return {tensor.shape[0], tensor.shape[1], tensor.shape[2]};
-  }
-  // The address of a contiguous tensor of this shape, of the type of the first one or float32.
-  Address take(py::handle object, Extents shape, bool float32 = false) {
-    dlpack::Tensor tensor;
-    if (!fits_) return 0;
-    fits_ = read(object, tensor) && has(tensor, shape) && tensor.device.type == 1 &&
-            (float32 ? is(tensor.type, 2, 32) : is(tensor.type, type_.code, type_.bits));
-    return fits_ ? reinterpret_cast<Address>(tensor.data) + tensor.byte_offset : 0;
-  }
-  // The tensor, its elements in order: a gradient that a sum sends back is one element, expanded.
-  py::object contiguous(py::handle object) const {
-    dlpack::Tensor tensor;
-    const bool is = object.is_none() || !read(object, tensor) || is_contiguous(tensor);
-    return is ? py::reinterpret_borrow<py::object>(object) : object.attr("contiguous")();
-  }
-  // As take, or 0 for None.
-  Address take_if(py::handle object, Extents shape) {
-    return object.is_none() ? 0 : take(object, shape);
-  }
-
- private:
-  static bool is(dlpack::DataType type, int code, int bits) {
-    return type.code == code && type.bits == bits && type.lanes == 1;
-  }
-  static bool has(const dlpack::Tensor& tensor, Extents shape) {
-    if (tensor.dimensions != static_cast<std::int32_t>(shape.size())) return false;
-    std::int64_t count = 1;
-    for (std::size_t d = 0; d < shape.size(); ++d) {
-      if (tensor.shape[d] != shape.begin()[d]) return false;
-      count *= tensor.shape[d];
-    }
-    return count > 0 && count < kMostElements && is_contiguous(tensor);
-  }
-  static bool is_contiguous(const dlpack::Tensor& tensor) {
-    std::int64_t stride = 1;
-    for (std::int32_t d = tensor.dimensions - 1; d >= 0; --d) {
-      if (tensor.shape[d] > 1 && tensor.strides && tensor.strides[d] != stride) return false;
-      stride *= tensor.shape[d];
-    }
-    return true;
-  }
-  bool read(py::handle object, dlpack::Tensor& to) const {
-    if (api_.tensor_from_python(object.ptr(), &to) == 0) return true;
-    PyErr_Clear();
-    return false;
-  }
-
-  const dlpack::ExchangeApi& api_;
-  dlpack::DataType type_{};
-  bool fits_ = true;
-};
-
-// A list or a tuple.
-class Items {
- public:
-  explicit Items(const py::object& sequence)
-      : fast_(
-            py::reinterpret_steal<py::object>(PySequence_Fast(sequence.ptr(), "not a sequence"))) {
-    if (!fast_) throw py::error_already_set();
-  }
-  std::int64_t size() const { return PySequence_Fast_GET_SIZE(fast_.ptr()); }
-  py::handle operator[](std::int64_t n) const { return PySequence_Fast_GET_ITEM(fast_.ptr(), n); }
-
- private:
-  py::object fast_;
-};
 
 // The sizes of a stack, by the letters of lstm.h and L layers, S = L * D.
 struct Stack {
@@ -122,10 +28,11 @@ struct Stack {
   Sizes::Numbers numbers(int threads) const {
     return {T, B, I, H, arity % 2 ? O : 0, D, 0, threads, L};
   }
-  // Of the weights or their gradients.
-  Addresses take(Reader& read, const Items& weights) const {
+  // Of the weights, or of their gradients, None where they are not needed.
+  Addresses take(Reader& read, const Items& weights, bool all) const {
     Addresses addresses(weights.size());
     for (std::int64_t n = 0; n < weights.size(); ++n) {
+      if (!all && weights[n].is_none()) continue;
       const std::int64_t which = n % arity;
       const std::int64_t input = n < arity * D ? I : D * O;
       if (which < 2) {
@@ -174,7 +81,7 @@ py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::obj
   const std::int64_t rows = s.T * s.B, features = s.D * s.O;
   const std::int64_t most = save ? s.L * rows * 4 * s.width : rows * features;
   if (!s.fits || most >= kMostElements || (save && read.bfloat16())) return py::none();
-  const Addresses weights = s.take(read, items);
+  const Addresses weights = s.take(read, items, true);
   const AddressesOf<3> in = {read.take(x, {s.T, s.B, s.I}), read.take(h_0, {s.S, s.B, s.O}),
                              read.take(c_0, {s.S, s.B, s.H})};
   if (!read.fits()) return py::none();
@@ -199,14 +106,15 @@ py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::obj
 
 py::object Direct::backward(py::tuple arriving, py::handle x, py::handle h_0, py::handle c_0,
                             py::object given, std::int64_t num_layers, py::tuple kept,
-                            bool needs_dx, bool needs_dweights, int threads) {
+                            bool needs_dx, py::object needs_dweights, int threads) {
   if (!api_) return py::none();
   Reader read(*api_, x);
   const Items items(given);
   const Stack s(read, x, h_0, c_0, items.size(), num_layers);
-  if (!s.fits || (s.L > 1 && kept[1].is_none())) return py::none();
+  const Items needs(needs_dweights);
+  if (!s.fits || needs.size() != s.L || (s.L > 1 && kept[1].is_none())) return py::none();
   const std::int64_t rows = s.T * s.B, features = s.D * s.O;
-  const Addresses weights = s.take(read, items);
+  const Addresses weights = s.take(read, items, true);
   const AddressesOf<7> in = {read.take(x, {s.T, s.B, s.I}),
                              read.take(h_0, {s.S, s.B, s.O}),
                              read.take(c_0, {s.S, s.B, s.H}),
@@ -224,11 +132,13 @@ py::object Direct::backward(py::tuple arriving, py::handle x, py::handle h_0, py
   const py::object dh_0 = like(h_0), dc_0 = like(c_0);
   py::list dweights(items.size());
   for (std::int64_t n = 0; n < items.size(); ++n) {
-    dweights[n] = needs_dweights ? like(items[n]) : py::none();
+    const bool needed =
+        py::bool_(py::reinterpret_borrow<py::object>(needs[n * s.L / items.size()]));
+    dweights[n] = needed ? like(items[n]) : py::none();
   }
   const AddressesOf<3> out = {read.take_if(dx, {s.T, s.B, s.I}), read.take(dh_0, {s.S, s.B, s.O}),
                               read.take(dc_0, {s.S, s.B, s.H})};
-  const Addresses wanted = needs_dweights ? s.take(read, Items(dweights)) : Addresses();
+  const Addresses wanted = s.take(read, Items(dweights), false);
   if (!read.fits()) return py::none();
   {
     const py::gil_scoped_release nogil;

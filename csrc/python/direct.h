@@ -22,7 +22,8 @@ class Direct {
   // None. `kept`: y, below, c, gates; `arriving`: dy, dh_n, dc_n.
   pybind11::object backward(pybind11::tuple arriving, pybind11::handle x, pybind11::handle h_0,
                             pybind11::handle c_0, pybind11::object weights, std::int64_t num_layers,
-                            pybind11::tuple kept, bool needs_dx, bool needs_dweights, int threads);
+                            pybind11::tuple kept, bool needs_dx, pybind11::object needs_dweights,
+                            int threads);
 
  private:
   pybind11::object like(pybind11::handle tensor) const;

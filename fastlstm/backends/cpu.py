@@ -88,7 +88,7 @@ def forward(
     rows, features = shape.numel(), directions * h_0.shape[2]
     offsets = None if batch_sizes is None else offsets_of(batch_sizes, rows, batch)
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
-    y = _new(x, (*shape, features))
+    y = x.new_empty((*shape, features))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     below = c = gates = None
     if save:
@@ -125,7 +125,7 @@ def backward(
     c: Tensor,
     gates: Tensor,
     needs_dx: bool,
-    needs_dweights: bool,
+    needs_dweights: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]]:
     """See `fastlstm.ops.lstm_backward`; gradients that are not needed are None."""
     if batch_sizes is None:
@@ -149,7 +149,8 @@ def backward(
         offsets = offsets_of(batch_sizes, x.shape[0], c_0.shape[1])
     dx = _like(x) if needs_dx else None
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
-    dweights = [_like(w) if needs_dweights else None for w in weights]
+    arity = len(weights) // num_layers
+    dweights = [_like(w) if needs_dweights[n // arity] else None for n, w in enumerate(weights)]
     _C.backward(
         _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
         dtype is torch.bfloat16,
@@ -157,7 +158,7 @@ def backward(
         tuple(_address(t) for t in (x, h_0, c_0, y, gates, c, below)),
         tuple(_address(t) for t in arriving),
         (_address(dx), dh_0.data_ptr(), dc_0.data_ptr()),
-        [_address(w) for w in dweights] if needs_dweights else [],
+        [_address(w) for w in dweights],
     )
     return dx, dh_0, dc_0, dweights
 
