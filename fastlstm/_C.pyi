@@ -25,7 +25,9 @@ def backward(
 ) -> None: ...
 
 class Direct:
-    def __init__(self, tensor: type, empty_like: Callable[..., object]) -> None: ...
+    def __init__(
+        self, tensor: type, empty_like: Callable[..., object], most_elements: int
+    ) -> None: ...
     def forward(
         self,
         x: Tensor,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fastlstm import _C
-from fastlstm.backends import cpu
+from fastlstm.backends import cpu, cpu_memory
 from fastlstm.verify import make_ours
 
 FORMS = {
@@ -36,7 +36,7 @@ class Counting:
     """The way in C++, and how often it took a call."""
 
     def __init__(self):
-        self.direct, self.taken = _C.Direct(Tensor, torch.empty_like), []
+        self.direct, self.taken = _C.Direct(Tensor, torch.empty_like, cpu_memory.KEPT), []
 
     def forward(self, *arguments):
         return self.note(self.direct.forward(*arguments))
@@ -116,7 +116,7 @@ def test_what_it_leaves_to_python(ways):
 def test_a_torch_without_the_interface(monkeypatch):
     ours, x = make("plain")
     expected = call(ours, x)()
-    direct = _C.Direct(float, torch.empty_like)  # a type that has none
+    direct = _C.Direct(float, torch.empty_like, cpu_memory.KEPT)  # a type that has none
     assert direct.forward(x, x, x, [], 1, False, 1) is None
     monkeypatch.setattr(cpu, "_direct", direct)
     for got, tensor in zip(call(ours, x)(), expected, strict=True):
@@ -124,7 +124,7 @@ def test_a_torch_without_the_interface(monkeypatch):
 
 
 def test_what_is_no_tensor_is_left_to_python():
-    direct = _C.Direct(Tensor, torch.empty_like)
+    direct = _C.Direct(Tensor, torch.empty_like, cpu_memory.KEPT)
     state = torch.zeros(1, 2, 3)
     assert direct.forward(None, state, state, [], 1, False, 1) is None
     assert direct.forward(state, 7, state, [state] * 4, 1, False, 1) is None

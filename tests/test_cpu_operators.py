@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fastlstm import functional
-from fastlstm.backends import cpu
+from fastlstm.backends import cpu, cpu_memory
 
 T, B, I, H = 4, 2, 3, 7
 SIZES = torch.tensor([2, 2, 1])
@@ -54,7 +54,7 @@ def test_what_is_saved_is_not_in_bf16():
 @pytest.mark.parametrize("pooled", [0, 1 << 60], ids=["pooled", "plain"])
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_the_backend_allocates_on_the_cpu_under_another_default_device(packed, pooled, monkeypatch):
-    monkeypatch.setattr(cpu, "_POOLED", pooled)
+    monkeypatch.setattr(cpu_memory, "KEPT", pooled)
     x, h_0, c_0, weights, sizes, _ = inputs = arguments(packed=packed)
     with torch.device("meta"):
         y, h_n, c_n, *kept = cpu.forward(*inputs, True)

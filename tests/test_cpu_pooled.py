@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from fastlstm import _C
-from fastlstm.backends import cpu
+from fastlstm.backends import cpu, cpu_memory
 from fastlstm.verify import make_ours
 
 
 @pytest.fixture(autouse=True)
 def no_direct_calls(monkeypatch):
     """Small calls go their way in C++, and are not pooled."""
-    monkeypatch.setattr(cpu, "_direct", _C.Direct(float, torch.empty_like))
+    monkeypatch.setattr(cpu, "_direct", _C.Direct(float, torch.empty_like, cpu_memory.KEPT))
 
 
 def resident_bytes():
@@ -33,9 +33,9 @@ def gradients(module, x):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_the_memory_does_not_matter(dtype, monkeypatch):
     ours, x = make_ours(nn.LSTM(9, 21, 2).to(dtype), "cpu"), torch.randn(7, 5, 9).to(dtype)
-    monkeypatch.setattr(cpu, "_POOLED", 1 << 60)
+    monkeypatch.setattr(cpu_memory, "KEPT", 1 << 60)
     expected = gradients(ours, x)
-    monkeypatch.setattr(cpu, "_POOLED", 0)
+    monkeypatch.setattr(cpu_memory, "KEPT", 0)
     for got, tensor in zip(gradients(ours, x), expected, strict=True):
         assert torch.equal(got, tensor)
 
@@ -52,7 +52,7 @@ def test_shape_and_dtype(bfloat16):
 
 
 def test_results_are_tensors_like_any(monkeypatch):
-    monkeypatch.setattr(cpu, "_POOLED", 0)
+    monkeypatch.setattr(cpu_memory, "KEPT", 0)
     ours = make_ours(nn.LSTM(4, 6), "cpu")
     x = torch.randn(5, 3, 4, requires_grad=True)
     ours(x)[0].sum().backward()

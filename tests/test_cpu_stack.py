@@ -9,7 +9,7 @@ import torch
 
 import fastlstm
 from fastlstm import _C, functional
-from fastlstm.backends import cpu
+from fastlstm.backends import cpu, cpu_memory
 
 FORMS = {
     "plain": {},
@@ -96,7 +96,7 @@ def test_a_stack_is_its_layers(form, sizes, dtype, ragged, isa, set_threads):
 def test_some_gradients(needs, direct, set_threads, monkeypatch):
     set_threads(2)
     if not direct:
-        monkeypatch.setattr(cpu, "_direct", _C.Direct(float, torch.empty_like))
+        monkeypatch.setattr(cpu, "_direct", _C.Direct(float, torch.empty_like, cpu_memory.KEPT))
     x, h_0, c_0, weights, *rest = problem("plain", "small", torch.float32, ragged=False)
     layers = {"first layer": weights[:4], "middle layer": weights[4:8], "last layer": weights[8:]}
     wanted = [x] if needs == "x" else layers.get(needs, weights)

@@ -127,3 +127,17 @@ def test_threads_take_turns():
     for _ in range(800):
         alone(x)
     torch.testing.assert_close(stream.state, alone.state, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("precision", [None, "bf16"])
+def test_many_steps_of_a_small_stack(isa, precision, threads, set_threads):
+    """They go in wavefront on two threads; steps one by one do not."""
+    set_threads(threads)
+    stream = fastlstm.LSTM(9, 40, 3, precision=precision).stream(2)
+    x = torch.randn(90, 2, 9)
+    steps = torch.stack([stream(x_t) for x_t in x])
+    state = stream.state
+    stream.reset()
+    assert torch.equal(torch.cat([stream(x[:50]), stream(x[50:])]), steps)
+    assert all(torch.equal(a, b) for a, b in zip(stream.state, state, strict=True))

@@ -71,7 +71,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("forward", &forward, py::call_guard<py::gil_scoped_release>());
   m.def("backward", &backward, py::call_guard<py::gil_scoped_release>());
   py::class_<Direct>(m, "Direct")
-      .def(py::init<py::type, py::object>())
+      .def(py::init<py::type, py::object, std::int64_t>())
       .def("forward", &Direct::forward)
       .def("backward", &Direct::backward);
   m.def("pooled_tensor", &pooled_tensor);

@@ -61,7 +61,8 @@ py::object Direct::like(py::handle tensor) const {
   return py::reinterpret_steal<py::object>(made);
 }
 
-Direct::Direct(py::type tensor, py::object empty_like) : empty_like_(std::move(empty_like)) {
+Direct::Direct(py::type tensor, py::object empty_like, std::int64_t most)
+    : empty_like_(std::move(empty_like)), most_(most) {
   constexpr const char* kAttribute = "__dlpack_c_exchange_api__";
   if (!py::hasattr(tensor, kAttribute)) return;
   const py::object capsule = tensor.attr(kAttribute);
@@ -75,12 +76,12 @@ Direct::Direct(py::type tensor, py::object empty_like) : empty_like_(std::move(e
 py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::object given,
                            std::int64_t num_layers, bool save, int threads) {
   if (!api_) return py::none();
-  Reader read(*api_, x);
+  Reader read(*api_, x, most_);
   const Items items(given);
   const Stack s(read, x, h_0, c_0, items.size(), num_layers);
   const std::int64_t rows = s.T * s.B, features = s.D * s.O;
   const std::int64_t most = save ? s.L * rows * 4 * s.width : rows * features;
-  if (!s.fits || most >= kMostElements || (save && read.bfloat16())) return py::none();
+  if (!s.fits || most >= most_ || (save && read.bfloat16())) return py::none();
   const Addresses weights = s.take(read, items, true);
   const AddressesOf<3> in = {read.take(x, {s.T, s.B, s.I}), read.take(h_0, {s.S, s.B, s.O}),
                              read.take(c_0, {s.S, s.B, s.H})};
@@ -108,7 +109,7 @@ py::object Direct::backward(py::tuple arriving, py::handle x, py::handle h_0, py
                             py::object given, std::int64_t num_layers, py::tuple kept,
                             bool needs_dx, py::object needs_dweights, int threads) {
   if (!api_) return py::none();
-  Reader read(*api_, x);
+  Reader read(*api_, x, most_);
   const Items items(given);
   const Stack s(read, x, h_0, c_0, items.size(), num_layers);
   const Items needs(needs_dweights);

@@ -11,8 +11,9 @@ namespace fastlstm {
 // for anything else: Python then says what is wrong with it, or does what is rare.
 class Direct {
  public:
-  // torch.Tensor, whose API is asked for, and torch.empty_like.
-  Direct(pybind11::type tensor, pybind11::object empty_like);
+  // torch.Tensor, whose API is asked for, and torch.empty_like. Tensors of `most` elements or more
+  // are left to Python, which has kept memory for them.
+  Direct(pybind11::type tensor, pybind11::object empty_like, std::int64_t most);
 
   // As cpu.forward: (y, h_n, c_n, below, c, gates), or None.
   pybind11::object forward(pybind11::handle x, pybind11::handle h_0, pybind11::handle c_0,
@@ -30,6 +31,7 @@ class Direct {
 
   dlpack::ExchangeApi* api_ = nullptr;  // or null: there is none that is known
   pybind11::object empty_like_;
+  std::int64_t most_;
 };
 
 }  // namespace fastlstm

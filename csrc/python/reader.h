@@ -14,13 +14,12 @@ namespace py = pybind11;
 
 using Extents = std::initializer_list<std::int64_t>;
 
-// Tensors above this many elements lie in kept memory (cpu.py); their calls take long anyway.
-constexpr std::int64_t kMostElements = std::int64_t{1} << 18;
-
 // Reads tensors, and notes whether all were as they should be.
 class Reader {
  public:
-  Reader(const dlpack::ExchangeApi& api, py::handle first) : api_(api) {
+  // Takes tensors of fewer than `most` elements, of the type of the first one.
+  Reader(const dlpack::ExchangeApi& api, py::handle first, std::int64_t most)
+      : api_(api), most_(most) {
     dlpack::Tensor tensor{};
     fits_ = read(first, tensor);
     type_ = tensor.type;
@@ -59,14 +58,14 @@ class Reader {
   static bool is(dlpack::DataType type, int code, int bits) {
     return type.code == code && type.bits == bits && type.lanes == 1;
   }
-  static bool has(const dlpack::Tensor& tensor, Extents shape) {
+  bool has(const dlpack::Tensor& tensor, Extents shape) const {
     if (tensor.dimensions != static_cast<std::int32_t>(shape.size())) return false;
     std::int64_t count = 1;
     for (std::size_t d = 0; d < shape.size(); ++d) {
       if (tensor.shape[d] != shape.begin()[d]) return false;
       count *= tensor.shape[d];
     }
-    return count > 0 && count < kMostElements && is_contiguous(tensor);
+    return count > 0 && count < most_ && is_contiguous(tensor);
   }
   static bool is_contiguous(const dlpack::Tensor& tensor) {
     std::int64_t stride = 1;
@@ -83,6 +82,7 @@ class Reader {
   }
 
   const dlpack::ExchangeApi& api_;
+  std::int64_t most_;
   dlpack::DataType type_{};
   bool fits_ = true;
 };

@@ -1,8 +1,8 @@
-"""The backends: what can run one LSTM layer, and which of them will.
+"""The backends: what can run a stack of LSTM layers, and which of them will.
 
 A backend is a module of one of two kinds. A *differentiable* one has `lstm(x, h_0, c_0, weights,
-batch_sizes)`, made of PyTorch operators that autograd knows. A *kernel* one has `forward` and
-`backward` (BPTT), with the signatures of the operators in `fastlstm.ops`. Both have
+batch_sizes, num_layers)`, made of PyTorch operators that autograd knows. A *kernel* one has
+`forward` and `backward` (BPTT), with the arguments of the operators in `fastlstm.ops`. Both have
 `why_not(problem)`: None where they can run the problem, else the reason.
 """
 

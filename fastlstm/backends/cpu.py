@@ -1,15 +1,14 @@
 """The C++ kernels: whole layers, their products with the input and the weights included.
 
-Tensors are checked in cpu_checks.py before their addresses cross to C++. T steps, B batch, I input,
-H hidden, P projection, L layers, D directions, N rows (T * B if padded), O the size of h: P, or H
-without a projection.
+A plain call is checked and allocated for in C++ (csrc/python/direct.cpp), any other here and in
+cpu_checks.py before addresses cross. T steps, B batch, I input, H hidden, P projection, L layers, D
+directions, N rows (T * B if padded), O the size of h: P, or H without a projection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import prod
 
 import torch
 from torch import Tensor
@@ -24,9 +23,10 @@ from fastlstm.backends.cpu_checks import (
     checked_weights,
     offsets_of,
 )
+from fastlstm.backends.cpu_memory import KEPT, like, new
 
-_POOLED = 1 << 18  # elements
-_direct = _C.Direct(Tensor, torch.empty_like)
+_direct = _C.Direct(Tensor, torch.empty_like, KEPT)
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
 def why_not(problem: Problem) -> str | None:
@@ -72,13 +72,26 @@ def forward(
     num_layers: int,
     save: bool,
     precision: str = "",
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+) -> Outputs:
     """See `fastlstm.ops.lstm_forward`; what is not saved is None."""
     if batch_sizes is None and not precision:
         threads = torch.get_num_threads()
         outputs = _direct.forward(x, h_0, c_0, weights, num_layers, save, threads)
         if outputs is not None:
             return outputs
+    return _forward(x, h_0, c_0, weights, batch_sizes, num_layers, save, precision)
+
+
+def _forward(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    num_layers: int,
+    save: bool,
+    precision: str,
+) -> Outputs:
     dtype = x.dtype
     x, h_0, c_0 = checked(x, dtype), checked(h_0, dtype), checked(c_0, dtype)
     check_states(x, h_0, c_0, batch_sizes is None, num_layers, len(weights))
@@ -93,9 +106,9 @@ def forward(
     below = c = gates = None
     if save:
         width = directions * padded(hidden)
-        c = _new(x, (num_layers, rows, width), torch.float32)
-        gates = _new(x, (num_layers, rows, 4 * width))
-        below = _new(x, (num_layers - 1, rows, features)) if num_layers > 1 else None
+        c = new(x, (num_layers, rows, width), torch.float32)
+        gates = new(x, (num_layers, rows, 4 * width))
+        below = new(x, (num_layers - 1, rows, features)) if num_layers > 1 else None
     # Weights and h in bfloat16, all else not; the kernels save nothing that way.
     wide = precision == "bf16" and dtype is torch.float32 and not save
     _C.forward(
@@ -147,10 +160,10 @@ def backward(
     offsets = None
     if batch_sizes is not None:
         offsets = offsets_of(batch_sizes, x.shape[0], c_0.shape[1])
-    dx = _like(x) if needs_dx else None
+    dx = like(x) if needs_dx else None
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
     arity = len(weights) // num_layers
-    dweights = [_like(w) if needs_dweights[n // arity] else None for n, w in enumerate(weights)]
+    dweights = [like(w) if needs_dweights[n // arity] else None for n, w in enumerate(weights)]
     _C.backward(
         _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
         dtype is torch.bfloat16,
@@ -165,23 +178,6 @@ def backward(
 
 def _address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
-
-
-def _new(like: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None) -> Tensor:
-    """`like.new_empty(shape, dtype=dtype)`.
-
-    Fresh pages of a large one would cost more than many a layer: its memory comes from the kernels'
-    own, and goes back there.
-    """
-    if prod(shape) < _POOLED:
-        return like.new_empty(shape, dtype=dtype)
-    bfloat16 = (dtype or like.dtype) is torch.bfloat16
-    return torch.utils.dlpack.from_dlpack(_C.pooled_tensor(shape, bfloat16))
-
-
-def _like(tensor: Tensor) -> Tensor:
-    """`torch.empty_like(tensor)`, with memory as `_new`."""
-    return torch.empty_like(tensor) if tensor.numel() < _POOLED else _new(tensor, tensor.shape)
 
 
 def _sizes(

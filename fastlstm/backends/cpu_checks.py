@@ -1,4 +1,4 @@
-"""What the C++ kernels require of tensors, checked here and nowhere else: C++ trusts its caller.
+"""What the C++ kernels require of tensors: they trust their caller.
 
 T steps, B batch, I input, H hidden, P projection, L layers, D directions, N rows; shapes of the
 weights as nn.LSTM has them.

@@ -107,11 +107,11 @@ class Check {
   bool failed_ = false;
 };
 
-bool check_stack(const fastlstm::Kernels& kernels, const Problem& problem) {
-  const Stack alone(kernels, problem, 1);
+bool check_stack(const fastlstm::Kernels& kernels, const Problem& problem, Stack::Pass pass) {
+  const Stack alone(kernels, problem, pass, 1);
   bool passed = alone.intact();
   for (int threads = 2; threads <= kThreads; ++threads) {
-    const Stack together(kernels, problem, threads);
+    const Stack together(kernels, problem, pass, threads);
     passed = passed && together.intact() && together.results() == alone.results();
   }
   if (!passed) std::printf("  %s %s, a stack\n", kernels.name, problem.name().c_str());
@@ -128,7 +128,10 @@ Tally check_variant(const fastlstm::Kernels& kernels, const std::vector<Problem>
       ++(passed ? tally.passed : tally.failed);
     }
     if (problem.sizes.directions > 1 || problem.sizes.batch == 0) continue;
-    ++(check_stack(kernels, problem) ? tally.passed : tally.failed);
+    for (const auto pass :
+         {Stack::Pass::kTraining, Stack::Pass::kInference, Stack::Pass::kStream}) {
+      ++(check_stack(kernels, problem, pass) ? tally.passed : tally.failed);
+    }
   }
   return tally;
 }

@@ -6,7 +6,7 @@ namespace check {
 
 using namespace fastlstm;
 
-Stack::Stack(const Kernels& kernels, const Problem& problem, int threads)
+Stack::Stack(const Kernels& kernels, const Problem& problem, Pass pass, int threads)
     : kernels_(kernels), problem_(problem) {
   each_input(
       [&](const char*, const Doubles& from, Buffer& to) {
@@ -14,13 +14,20 @@ Stack::Stack(const Kernels& kernels, const Problem& problem, int threads)
         to.set(from);
       },
       problem.inputs, in_);
+  if (pass == Pass::kStream) {
+    const auto widen = [](const Doubles& from, Buffer& to) {
+      to = Buffer(from.size(), Type::kFloat32);
+      to.set(from);
+    };
+    widen(problem.inputs.x, in_.x);
+  }
   for (int64_t l = 0; l < kLayers; ++l) {
     shapes_[l] = problem.shape(threads);
     if (l > 0) shapes_[l].input = shapes_[l].output();
   }
   results_.reserve(100);
-  forward();
-  backward();
+  forward(pass);
+  if (pass == Pass::kTraining) backward();
 }
 
 bool Stack::intact() const {
@@ -30,28 +37,46 @@ bool Stack::intact() const {
   return all;
 }
 
-void* Stack::result(size_t count) {
-  results_.emplace_back(count, problem_.type);
+void* Stack::result(size_t count, Type type) {
+  results_.emplace_back(count, type);
   return results_.back().data();
 }
 
-void Stack::forward() {
+void Stack::forward(Pass pass) {
+  const bool stream = pass == Pass::kStream;
+  const bool wide = stream && problem_.type != Type::kFloat32;
+  const Type outer = stream ? Type::kFloat32 : problem_.type;
   ForwardArgs args[kLayers] = {};
   for (int64_t l = 0; l < kLayers; ++l) {
     const Shape& shape = shapes_[l];
     const int64_t units = shape.offsets[shape.steps] * shape.padded();
-    layers_[l] = {Buffer(kGates * units, problem_.type), Buffer(units, Type::kFloat32)};
     const Weights<Buffer>& weights = in_.weights[0];
     args[l].shape = shape;
     args[l].type = problem_.type;
+    args[l].wide = wide;
+    args[l].wide_c = stream;
     args[l].weights[0] = {(l > 0 ? weights.hh : weights.ih).data(), weights.hh.data(),
                           weights.bias_ih.data(), weights.bias_hh.data(), weights.hr.data()};
     args[l].x = in_.x.data();
     args[l].h_0 = in_.h_0.data();
     args[l].c_0 = in_.c_0.data();
-    args[l].y = y_[l] = result(shape.offsets[shape.steps] * shape.output());
-    args[l].h_n = result(shape.batch * shape.output());
-    args[l].c_n = result(shape.batch * shape.hidden);
+    if (pass == Pass::kTraining || l + 1 == kLayers) {
+      args[l].y = y_[l] = result(shape.offsets[shape.steps] * shape.output(), outer);
+    }
+    args[l].h_n = result(shape.batch * shape.output(), outer);
+    args[l].c_n = result(shape.batch * shape.hidden, outer);
+    if (stream) {
+      results_[results_.size() - 2].set(problem_.inputs.h_0);
+      results_[results_.size() - 1].set(problem_.inputs.c_0);
+      args[l].h_0 = args[l].h_n;
+      args[l].c_0 = args[l].c_n;
+      packed_[l] = Buffer(kernels_.packed_size(shape, problem_.type), Type::kFloat32);
+      args[l].packed[0] = static_cast<float*>(packed_[l].data());
+      kernels_.pack(shape, problem_.type, args[l].weights[0],
+                    static_cast<float*>(packed_[l].data()));
+    }
+    if (pass != Pass::kTraining) continue;
+    layers_[l] = {Buffer(kGates * units, problem_.type), Buffer(units, Type::kFloat32)};
     args[l].gates = layers_[l].gates.data();
     args[l].c = static_cast<float*>(layers_[l].c.data());
   }
@@ -63,6 +88,7 @@ void Stack::forward() {
 }
 
 void Stack::backward() {
+  const auto out = [&](size_t count) { return result(count, problem_.type); };
   BackwardArgs args[kLayers] = {};
   for (int64_t l = 0; l < kLayers; ++l) {
     const Shape& shape = shapes_[l];
@@ -81,15 +107,15 @@ void Stack::backward() {
     args[l].dh_n = in_.dh_n.data();
     args[l].dc_n = in_.dc_n.data();
     args[l].dx =
-        l > 0 || problem_.is(kNoDx) ? nullptr : result(shape.offsets[shape.steps] * shape.input);
-    args[l].dh_0 = result(shape.batch * shape.output());
-    args[l].dc_0 = result(shape.batch * shape.hidden);
+        l > 0 || problem_.is(kNoDx) ? nullptr : out(shape.offsets[shape.steps] * shape.input);
+    args[l].dh_0 = out(shape.batch * shape.output());
+    args[l].dc_0 = out(shape.batch * shape.hidden);
     args[l].wants_dweights = !problem_.is(kNoDweights);
     if (!args[l].wants_dweights) continue;
     const int64_t gates = kGates * shape.hidden;
     const int64_t biases = problem_.is(kNoBias) ? 0 : gates;
-    args[l].dweights[0] = {result(gates * shape.input), result(gates * shape.output()),
-                           result(biases), result(biases), result(shape.projection * shape.hidden)};
+    args[l].dweights[0] = {out(gates * shape.input), out(gates * shape.output()), out(biases),
+                           out(biases), out(shape.projection * shape.hidden)};
   }
   const size_t bytes = kernels_.backward_workspace(args, kLayers);
   const Workspace workspace(bytes + 2 * Guarded::kGuard);

@@ -9,7 +9,14 @@ class Stack {
  public:
   static constexpr int64_t kLayers = 3;
 
-  Stack(const fastlstm::Kernels& kernels, const Problem& problem, int threads);
+  enum class Pass {
+    kTraining,   // forward and backward
+    kInference,  // forward alone, no y but the last layer's wanted
+    kStream      // the same on packed weights, new states in place of the old; if the type is not
+                 // float, x, y and the states are
+  };
+
+  Stack(const fastlstm::Kernels& kernels, const Problem& problem, Pass pass, int threads);
 
   // Of all layers, in a fixed order.
   const std::vector<Buffer>& results() const { return results_; }
@@ -20,8 +27,8 @@ class Stack {
     Buffer gates, c;
   };
 
-  void* result(size_t count);
-  void forward();
+  void* result(size_t count, Type type);
+  void forward(Pass pass);
   void backward();
 
   const fastlstm::Kernels& kernels_;
@@ -29,6 +36,7 @@ class Stack {
   Shape shapes_[kLayers];
   Inputs<Buffer> in_;
   Layer layers_[kLayers];
+  Buffer packed_[kLayers];
   void* y_[kLayers];
   std::vector<Buffer> results_;
   bool intact_ = true;
