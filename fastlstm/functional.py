@@ -138,8 +138,10 @@ def _autocast(
 
 
 def _alike(x: Tensor, *others: Tensor) -> bool:
-    dtype, device = x.dtype, x.device
-    return all(t.dtype == dtype and t.device == device for t in others)
+    dtype = x.dtype
+    if x.is_cpu:  # in a third of the time
+        return all(t.dtype is dtype and t.is_cpu for t in others)
+    return all(t.dtype is dtype and t.device == x.device for t in others)
 
 
 def _needs_gradient(x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor]) -> bool:

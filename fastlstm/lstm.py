@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, overload
 
 import torch
@@ -203,10 +202,15 @@ class LSTM(nn.RNNBase):
 
     def _layers(self, x: Tensor, hx: State, batch_sizes: Tensor | None) -> tuple[Tensor, State]:
         weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
-        lstm = partial(functional.lstm, backend=self.backend, precision=self.precision)
+        backend, precision = self.backend, self.precision
         if self.dropout == 0 or not self.training or self.num_layers == 1:
-            layers = self.num_layers
-            x, h_n, c_n = lstm(x, *hx, weights, batch_sizes, num_layers=layers)
+            h_0, c_0 = hx
+            x, h_n, c_n = functional.lstm(
+                *(x, h_0, c_0, weights, batch_sizes),
+                num_layers=self.num_layers,
+                backend=backend,
+                precision=precision,
+            )
             return x, (h_n, c_n)
         arity = len(weights) // self.num_layers
         states = zip(hx[0].chunk(self.num_layers), hx[1].chunk(self.num_layers), strict=True)
@@ -215,7 +219,9 @@ class LSTM(nn.RNNBase):
             if layer > 0:
                 x = F.dropout(x, self.dropout, self.training)
             own = weights[layer * arity : (layer + 1) * arity]
-            x, h_n, c_n = lstm(x, h_0, c_0, own, batch_sizes)
+            x, h_n, c_n = functional.lstm(
+                x, h_0, c_0, own, batch_sizes, backend=backend, precision=precision
+            )
             h.append(h_n)
             c.append(c_n)
         return x, (torch.cat(h), torch.cat(c))

@@ -86,7 +86,7 @@ py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::obj
   const AddressesOf<3> in = {read.take(x, {s.T, s.B, s.I}), read.take(h_0, {s.S, s.B, s.O}),
                              read.take(c_0, {s.S, s.B, s.H})};
   if (!read.fits()) return py::none();
-  const py::object y = new_empty(x, {s.T, s.B, features});
+  const py::object y = features == s.I ? like(x) : new_empty(x, {s.T, s.B, features});
   const py::object h_n = like(h_0), c_n = like(c_0);
   py::object below = py::none(), c = py::none(), gates = py::none();
   if (save) c = new_empty(x, {s.L, rows, s.width});
