@@ -1,7 +1,5 @@
 #include "weight_cache.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -10,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "fork.h"
 #include "threads.h"
 #include "workspace.h"
 
@@ -95,10 +94,7 @@ struct Entry {
 };
 
 std::mutex mutex;
-
-// A child of fork() must not inherit a mutex that another thread held.
-const bool unlocked_in_children =
-    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); }) == 0;
+const bool held_across_forks = hold_across_forks<mutex>();
 
 // The last used first. Never destroyed: a thread may outlive the end of main.
 std::list<Entry>& entries() {

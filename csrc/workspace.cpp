@@ -7,10 +7,11 @@
 #include <mutex>
 #include <new>
 
-#include <pthread.h>
 #if defined(__linux__)
 #include <sys/mman.h>
 #endif
+
+#include "fork.h"
 
 namespace fastlstm {
 namespace {
@@ -22,9 +23,7 @@ constexpr std::size_t kKept = std::size_t{256} << 20;  // bytes, in all
 std::mutex mutex;
 std::size_t kept = 0;
 
-// A child of fork() must not inherit a mutex that another thread held.
-const bool unlocked_in_children =
-    pthread_atfork([] { mutex.lock(); }, [] { mutex.unlock(); }, [] { mutex.unlock(); }) == 0;
+const bool held_across_forks = hold_across_forks<mutex>();
 
 struct Block {
   std::size_t bytes;
