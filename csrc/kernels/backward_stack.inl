@@ -19,9 +19,7 @@ struct BackwardWave {
   Arena arenas[Wavefront::kMostLayers];
 
   BackwardWave(const BackwardArgs* given, int64_t count, Arena& arena)
-      : front(count),
-        steps(wavefront_steps(given->shape)),
-        parts((given->shape.steps + steps - 1) / steps) {
+      : front(count), steps(wavefront_steps(given->shape)), parts(wavefront_parts(given->shape)) {
     for (int64_t l = 0; l < count; ++l) {
       const int64_t index = count - 1 - l;
       layers[l] = given[index];

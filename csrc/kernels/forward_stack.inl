@@ -17,9 +17,7 @@ struct ForwardWave {
   Arena arenas[Wavefront::kMostLayers];
 
   ForwardWave(const ForwardArgs* given, int64_t count, Arena& arena)
-      : front(count),
-        steps(wavefront_steps(given->shape)),
-        parts((given->shape.steps + steps - 1) / steps) {
+      : front(count), steps(wavefront_steps(given->shape)), parts(wavefront_parts(given->shape)) {
     for (int64_t l = 0; l < count; ++l) {
       layers[l] = given[l];
       layers[l].shape.threads = 1;

@@ -37,3 +37,9 @@ inline int64_t wavefront_steps(const Shape& shape) {
   const int64_t least = (kMinRows + shape.batch - 1) / shape.batch;
   return clip(steps > least ? steps : least, 1, shape.steps);
 }
+
+// Parts with steps, of each layer.
+inline int64_t wavefront_parts(const Shape& shape) {
+  const int64_t steps = wavefront_steps(shape);
+  return (shape.steps + steps - 1) / steps;
+}
