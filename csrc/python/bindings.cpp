@@ -35,10 +35,11 @@ py::object pooled_tensor(const std::vector<std::int64_t>& shape, bool bfloat16) 
   return py::reinterpret_steal<py::object>(capsule);
 }
 
-std::unique_ptr<Stream> make_stream(const Sizes::Numbers& numbers, bool bfloat16, bool wide) {
-  const auto& n = numbers;
-  const Shape shape{1, n[1], n[2], n[3], n[4], 1, nullptr, 1};
-  return std::make_unique<Stream>(shape, n[8], type_of(bfloat16), wide);
+std::unique_ptr<Stream> make_stream(std::int64_t batch, std::int64_t input, std::int64_t hidden,
+                                    std::int64_t projection, std::int64_t layers, bool bfloat16,
+                                    bool wide) {
+  const Shape shape{1, batch, input, hidden, projection, 1, nullptr, 1};
+  return std::make_unique<Stream>(shape, layers, type_of(bfloat16), wide);
 }
 
 void set_weights(Stream& stream, std::int64_t layer, const Addresses& addresses) {

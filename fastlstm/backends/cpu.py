@@ -200,9 +200,8 @@ def make_stream(
     """The kernels' side of a `fastlstm.stream.Stream`, its state zero, without weights yet."""
     weight_ih = weights[0][0]
     wide = bf16 and weight_ih.dtype is torch.float32
-    sizes = weight_ih.shape[1], weight_ih.shape[0] // 4, projection
-    numbers = (1, batch, *sizes, 1, 0, 1, len(weights))
-    return _C.Stream(numbers, wide or weight_ih.dtype is torch.bfloat16, wide)
+    sizes = batch, weight_ih.shape[1], weight_ih.shape[0] // 4, projection, len(weights)
+    return _C.Stream(*sizes, wide or weight_ih.dtype is torch.bfloat16, wide)
 
 
 def set_stream_weights(
