@@ -204,9 +204,11 @@ class LSTM(nn.RNNBase):
         weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
         backend, precision = self.backend, self.precision
         if self.dropout == 0 or not self.training or self.num_layers == 1:
-            h_0, c_0 = hx
             x, h_n, c_n = functional.lstm(
-                *(x, h_0, c_0, weights, batch_sizes),
+                x,
+                *hx,
+                weights,
+                batch_sizes,
                 num_layers=self.num_layers,
                 backend=backend,
                 precision=precision,

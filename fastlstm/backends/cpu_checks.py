@@ -109,13 +109,14 @@ def check_results(
     features = directions * h_shape[2]
     y_shape = (*steps, features)
     below = (num_layers - 1, rows, features) if num_layers > 1 else (0,)
+    if num_layers > 1 and results[1] is None:
+        raise RuntimeError(f"below must have shape {below}, got None")
     kept = below, (num_layers, rows, width), (num_layers, rows, 4 * width)
     shapes = y_shape, *kept, y_shape, h_shape, c_shape
     for n, (tensor, shape) in enumerate(zip((*results, *arriving), shapes, strict=True)):
-        if (n == 1 and num_layers > 1) if tensor is None else tensor.shape != shape:
+        if tensor is not None and tensor.shape != shape:
             name = ("y", "below", "c", "gates", "dy", "dh_n", "dc_n")[n]
-            got = None if tensor is None else tuple(tensor.shape)
-            raise RuntimeError(f"{name} must have shape {tuple(shape)}, got {got}")
+            raise RuntimeError(f"{name} must have shape {tuple(shape)}, got {tuple(tensor.shape)}")
 
 
 def offsets_of(batch_sizes: Tensor, rows: int, batch: int) -> Tensor:
