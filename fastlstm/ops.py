@@ -19,11 +19,7 @@ import torch
 from torch import Tensor
 
 from fastlstm import backends, eager
-
-# y, h_n, c_n, and what is saved for backward: below, c, gates
-Outputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
-# dx, dh_0, dc_0, dweights
-Gradients = tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]]
+from fastlstm.backends import Gradients, Outputs
 
 torch.library.define(
     "fastlstm::lstm_forward",
@@ -34,7 +30,7 @@ torch.library.define(
 torch.library.define(
     "fastlstm::lstm_backward",
     "(Tensor? dy, Tensor? dh_n, Tensor? dc_n, Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, "
-    "Tensor? batch_sizes, int num_layers, Tensor y, Tensor below, Tensor c, Tensor gates, "
+    "Tensor? batch_sizes, int num_layers, Tensor y, Tensor? below, Tensor c, Tensor gates, "
     "bool needs_dx, bool[] needs_dweights, str backend) "
     "-> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
 )
@@ -214,12 +210,7 @@ def lstm_backward(
     weights of a layer are empty or None where they are not needed: `needs_dweights` has one bool
     for each layer. A gradient that arrives as None is zero.
     """
-    kept = y, below, c, gates
-    inputs = x, h_0, c_0, weights, batch_sizes, num_layers
-    if eager.is_plain((dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, *kept, *weights)):
-        return _backward(dy, dh_n, dc_n, *inputs, *kept, needs_dx, needs_dweights, backend)
-    if below is None:
-        kept = y, y.new_empty(0), c, gates
-    return _backward_operator(  # type: ignore[no-any-return]
-        dy, dh_n, dc_n, *inputs, *kept, needs_dx, needs_dweights, backend
-    )
+    inputs = x, h_0, c_0, weights, batch_sizes, num_layers, y, below, c, gates
+    plain = eager.is_plain((dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, y, below, c, gates, *weights))
+    call = _backward if plain else _backward_operator
+    return call(dy, dh_n, dc_n, *inputs, needs_dx, needs_dweights, backend)

@@ -14,6 +14,12 @@ from types import ModuleType
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
+
+# y, h_n, c_n, and what is saved for backward: below, c, gates
+Outputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
+# dx, dh_0, dc_0, dweights
+Gradients = tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]]
 
 
 class Problem(NamedTuple):

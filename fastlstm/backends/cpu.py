@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastlstm import _C
-from fastlstm.backends import Problem, padded
+from fastlstm.backends import Gradients, Outputs, Problem, padded
 from fastlstm.backends.cpu_checks import (
     DTYPES,
     check_results,
@@ -26,7 +26,6 @@ from fastlstm.backends.cpu_checks import (
 from fastlstm.backends.cpu_memory import KEPT, like, new
 
 _direct = _C.Direct(Tensor, torch.empty_like, KEPT)
-Outputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
 def why_not(problem: Problem) -> str | None:
@@ -79,19 +78,6 @@ def forward(
         outputs = _direct.forward(x, h_0, c_0, weights, num_layers, save, threads)
         if outputs is not None:
             return outputs
-    return _forward(x, h_0, c_0, weights, batch_sizes, num_layers, save, precision)
-
-
-def _forward(
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    weights: Sequence[Tensor],
-    batch_sizes: Tensor | None,
-    num_layers: int,
-    save: bool,
-    precision: str,
-) -> Outputs:
     dtype = x.dtype
     x, h_0, c_0 = checked(x, dtype), checked(h_0, dtype), checked(c_0, dtype)
     check_states(x, h_0, c_0, batch_sizes is None, num_layers, len(weights))
@@ -105,10 +91,7 @@ def _forward(
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     below = c = gates = None
     if save:
-        width = directions * padded(hidden)
-        c = new(x, (num_layers, rows, width), torch.float32)
-        gates = new(x, (num_layers, rows, 4 * width))
-        below = new(x, (num_layers - 1, rows, features)) if num_layers > 1 else None
+        below, c, gates = _saved(x, num_layers, rows, features, directions * padded(hidden))
     # Weights and h in bfloat16, all else not; the kernels save nothing that way.
     wide = precision == "bf16" and dtype is torch.float32 and not save
     _C.forward(
@@ -139,7 +122,7 @@ def backward(
     gates: Tensor,
     needs_dx: bool,
     needs_dweights: Sequence[bool],
-) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]]:
+) -> Gradients:
     """See `fastlstm.ops.lstm_backward`; gradients that are not needed are None."""
     if batch_sizes is None:
         arrived, kept = (dy, dh_n, dc_n), (y, below, c, gates)
@@ -174,6 +157,16 @@ def backward(
         [_address(w) for w in dweights],
     )
     return dx, dh_0, dc_0, dweights
+
+
+def _saved(
+    x: Tensor, num_layers: int, rows: int, features: int, width: int
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """What forward saves beside y, uninitialised: below, c and gates."""
+    c = new(x, (num_layers, rows, width), torch.float32)
+    gates = new(x, (num_layers, rows, 4 * width))
+    below = new(x, (num_layers - 1, rows, features)) if num_layers > 1 else None
+    return below, c, gates
 
 
 def _address(tensor: Tensor | None) -> int:
