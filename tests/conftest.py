@@ -1,5 +1,13 @@
+import os
+
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    # The plain kernels of the triton backend run on the CPU; read when triton is imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# ruff: noqa: E402
 
 from fastlstm.backends import cpu
 

@@ -105,4 +105,5 @@ def select(problem: Problem, wanted: str = "auto") -> Backend:
 
 register("cpu", "fastlstm.backends.cpu", differentiable=False)
 register("aten", "fastlstm.backends.aten", differentiable=True)
+register("triton", "fastlstm.backends.triton", differentiable=False)
 register("reference", "fastlstm.backends.reference", differentiable=True)

@@ -1,0 +1,182 @@
+"""BPTT of a recurrence on a group of programs: the whole sequence in one launch.
+
+As `group_forward`, the other way round: a step fetches the dgates of all units from the other
+programs and multiplies them with this program's columns of weight_hh; that is dh of its units.
+"""
+
+from triton.experimental import gluon
+from triton.experimental.gluon import language as gl
+from triton.experimental.gluon.language.nvidia.ampere import mma_v2
+
+from fastlstm.backends.triton.kernels import layouts
+from fastlstm.backends.triton.kernels.cell_math import (
+    cell_backward,
+    join_gates,
+    read_saved,
+    rows_of,
+    split_gates,
+)
+from fastlstm.backends.triton.kernels.exchange import as_tf32, receive, request, tell_four
+from fastlstm.backends.triton.kernels.layouts import indices
+
+
+@gluon.jit(do_not_specialize=["T", "B", "G", "has_dy"])
+def group_backward_kernel(
+    gates_ptr,  # [N, D, H, 4] activated i, f, g, o
+    dgates_ptr,  # [N, D, H, 4] out, of the pre-activations; all ones before
+    weight_ptr,  # [D, 4 * H, H] weight_hh, the gates of a unit side by side
+    c_ptr,  # [N, D, H] float32
+    c_0_ptr,  # [D, B, H] float32
+    dy_ptr,  # [N, D, H], if has_dy
+    dh_n_ptr,  # [D, B, H]
+    dc_n_ptr,  # [D, B, H] float32
+    dc_0_ptr,  # [D, B, H] out, float32
+    zeros_ptr,  # [4 * H], as dgates: what comes back from a step that is not
+    starts_ptr,  # [T + 1] the first row of each step, if RAGGED
+    lengths_ptr,  # [B] of the sequences, the longest first, if RAGGED
+    abort_ptr,  # [1] not 0: a wait took too long
+    T,
+    B,
+    H,
+    D,
+    G,
+    has_dy,
+    M: gl.constexpr,
+    UNITS: gl.constexpr,
+    CHUNK: gl.constexpr,  # of K, which is 4 * H, for each warp
+    CHUNKS: gl.constexpr,
+    RESIDENT: gl.constexpr,  # how many chunks of the weights registers hold
+    TILES: gl.constexpr,
+    RAGGED: gl.constexpr,
+    TRIES: gl.constexpr,
+    SM90: gl.constexpr,
+):
+    """BPTT of `group_forward_kernel`, on the same grid."""
+    BITS: gl.constexpr = dgates_ptr.dtype.element_ty.primitive_bitwidth
+    WARPS: gl.constexpr = gl.num_warps()
+    COUNT: gl.constexpr = M * CHUNK // 32
+    PRODUCT: gl.constexpr = layouts.split_k(WARPS)
+    LEFT: gl.constexpr = layouts.operand(0, PRODUCT, BITS, True)
+    RIGHT: gl.constexpr = layouts.operand(1, PRODUCT, BITS, True)
+    TO_ADD: gl.constexpr = layouts.to_add(WARPS, UNITS, 1)
+    UNIT: gl.constexpr = gl.SliceLayout(0, TO_ADD)
+    GATES: gl.constexpr = layouts.four_gates(WARPS, UNITS)
+    IN_SHARED: gl.constexpr = gl.SwizzledSharedLayout(128 // BITS, 1, 8, order=[1, 2, 0])
+    PARTS: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 4, order=[2, 1, 0])
+
+    part = gl.program_id(0) % G
+    group = gl.program_id(0) // G
+    d = group % D
+    first = (group // D) * (M * TILES)
+    unit = part * UNITS
+
+    k = indices(WARPS, 0, RIGHT) * CHUNK + indices(CHUNK, 1, RIGHT)
+    column = unit + indices(UNITS, 2, RIGHT)
+    weight = weight_ptr + (d * 4 * H + k) * H + column
+    weights = ()
+    for n in gl.static_range(CHUNKS):
+        inside = (k + n * WARPS * CHUNK < 4 * H) & (column < H)
+        w = gl.load(weight + n * WARPS * CHUNK * H, mask=inside, other=0.0)
+        if n < RESIDENT:
+            weights = weights + (w,)
+        else:
+            shape: gl.constexpr = [WARPS, CHUNK, UNITS]
+            weights = weights + (gl.allocate_shared_memory(w.dtype, shape, IN_SHARED, w),)
+    parts = gl.allocate_shared_memory(gl.float32, [2, WARPS, M, UNITS], PARTS)
+
+    # Elements of two views of a tile: four gates a thread, one unit.
+    b_gates = first + gl.arange(0, M, layout=gl.SliceLayout(1, GATES))[:, None]
+    gate = unit * 4 + gl.arange(0, 4 * UNITS, layout=gl.SliceLayout(0, GATES))[None, :]
+    b_unit = first + gl.arange(0, M, layout=gl.SliceLayout(1, UNIT))[:, None]
+    u_unit = unit + gl.arange(0, UNITS, layout=gl.SliceLayout(0, UNIT))[None, :]
+    b_left = first + indices(M, 1, LEFT)
+    k_left = indices(WARPS, 0, LEFT) * CHUNK + indices(CHUNK, 2, LEFT)
+
+    steps = T
+    if RAGGED:
+        steps = gl.load(lengths_ptr + first)
+    abort = abort_ptr.to(gl.int64)
+    step = 2 * d - 1
+    t = (1 - d) * (steps - 1)
+    start, size = rows_of(starts_ptr, t, B, RAGGED)
+    after = start  # the first row of the step that was done before, and how many it had
+    known = size * 0
+    has_prev = (steps > 1).to(gl.int32)
+    start_prev, size_prev = rows_of(starts_ptr, t + step * has_prev, B, RAGGED)
+    size_prev = size_prev * has_prev
+    tensors = (gates_ptr, c_ptr, c_0_ptr, dy_ptr)
+    sizes = (D, d, B, H, has_dy != 0)
+    dcs = ()
+    xs = ()
+    for tile in gl.static_range(TILES):
+        b_now = b_unit + tile * M
+        here = (b_now < B) & (u_unit < H)
+        dcs = dcs + (gl.load(dc_n_ptr + (d * B + b_now) * H + u_unit, mask=here, other=0.0),)
+        places = (b_gates + tile * M, b_now, gate, u_unit)
+        xs = xs + (read_saved(tensors, places, sizes, start, size, start_prev, size_prev),)
+
+    for s in range(steps):
+        # The step that comes next here, and the one after it, which it came from.
+        t = t + step * (s + 1 < steps).to(gl.int32)
+        has_next = (s + 1 < steps).to(gl.int32)
+        has_prev = (s + 2 < steps).to(gl.int32)
+        start_next, size_next = rows_of(starts_ptr, t, B, RAGGED)
+        size_next = size_next * has_next
+        start_prev, size_prev = rows_of(starts_ptr, t + step * has_prev, B, RAGGED)
+        size_prev = size_prev * has_prev
+        dcs_next = ()
+        xs_next = ()
+        for tile in gl.static_range(TILES):
+            b = b_unit + tile * M
+            places = (b_gates + tile * M, b, gate, u_unit)
+            x = read_saved(tensors, places, sizes, start_next, size_next, start_prev, size_prev)
+            xs_next = xs_next + (x,)
+            values, c, c_prev, dy = xs[tile]
+            i, f, g, o = split_gates(values.to(gl.float32), M, UNITS)
+            i = gl.convert_layout(i, UNIT, assert_trivial=True)
+            f = gl.convert_layout(f, UNIT, assert_trivial=True)
+            g = gl.convert_layout(g, UNIT, assert_trivial=True)
+            o = gl.convert_layout(o, UNIT, assert_trivial=True)
+            ends = (b >= known) & (b < size) & (u_unit < H)  # here the sequence has its last step
+            dh_n = gl.load(dh_n_ptr + (d * B + b) * H + u_unit, mask=ends, other=0.0)
+
+            from_after = dgates_ptr + ((after + b_left + tile * M) * D + d) * 4 * H
+            source = gl.where(b_left + tile * M < known, from_after, zeros_ptr)
+            early = ()
+            for n in gl.static_range(CHUNKS):
+                k_now = k_left + n * WARPS * CHUNK  # past 4 * H weights are 0
+                early = early + (request(source + gl.where(k_now < 4 * H, k_now, 0), COUNT),)
+            sums = gl.zeros([WARPS, M, UNITS], gl.float32, layout=PRODUCT)
+            for n in gl.static_range(CHUNKS):
+                k_now = k_left + n * WARPS * CHUNK
+                told = source + gl.where(k_now < 4 * H, k_now, 0)
+                dgates = as_tf32(receive(early[n], told, abort, COUNT, TRIES, SM90))
+                if n < RESIDENT:
+                    sums = mma_v2(dgates, weights[n], sums)
+                else:
+                    sums = mma_v2(dgates, weights[n].load(RIGHT), sums)
+            buffer = parts.index((s * TILES + tile) & 1)
+            buffer.store(sums)
+            dh = gl.sum(buffer.load(TO_ADD), axis=0) + (dy.to(gl.float32) + dh_n.to(gl.float32))
+            di, df, dg, do, dc = cell_backward(i, f, g, o, c, c_prev, dh, dcs[tile])
+
+            told_gates = join_gates(di, df, dg, do, M, UNITS).to(dgates_ptr.dtype.element_ty)
+            b_now_gates = b_gates + tile * M
+            tell_four(
+                dgates_ptr + ((start + b_now_gates) * D + d) * 4 * H + gate,
+                gl.convert_layout(told_gates, GATES, assert_trivial=True),
+                (b_now_gates < size) & (gate < 4 * H),
+            )
+            if RAGGED:  # a sequence that is not there yet, or no more
+                dc = gl.where(b < size, dc, dcs[tile])
+            dcs_next = dcs_next + (dc,)
+        dcs = dcs_next
+        xs = xs_next
+        after = start
+        known = size
+        start = start_next
+        size = size_next
+    for tile in gl.static_range(TILES):
+        b_now = b_unit + tile * M
+        here = (b_now < B) & (u_unit < H)
+        gl.store(dc_0_ptr + (d * B + b_now) * H + u_unit, dcs[tile], mask=here)

@@ -1,0 +1,358 @@
+"""Runs Gluon kernels on the CPU, from their own source: one thread for each program.
+
+So programs that wait for each other really do. Memory is the tensors that a kernel is given: an
+access elsewhere is an error, as is a misaligned load of 16 bytes. Layouts have no meaning here, as
+they never change a value; products are exact to float32.
+"""
+
+import inspect
+import operator
+import textwrap
+import threading
+import time
+import types
+
+import torch
+
+PATIENCE = 120  # seconds until a kernel that does not end has failed
+_running = threading.local()
+
+
+class Dtype:
+    def __init__(self, torch_dtype):
+        self.torch = torch_dtype
+        self.primitive_bitwidth = 8 * torch_dtype.itemsize
+        self.element_ty = self
+
+    def __eq__(self, other):
+        return self.torch == other.torch
+
+    __hash__ = None
+
+
+class Value:
+    """A tensor or a scalar of a kernel."""
+
+    type = types.SimpleNamespace(layout=None)
+
+    def __init__(self, tensor):
+        self.tensor = torch.as_tensor(tensor)
+
+    dtype = property(lambda self: Dtype(self.tensor.dtype))
+    shape = property(lambda self: list(self.tensor.shape))
+
+    def to(self, dtype):
+        return Value(self.tensor.to(dtype.torch))
+
+    def __getitem__(self, key):
+        return Value(self.tensor[key])
+
+    def __index__(self):
+        return int(self.tensor)
+
+    def __neg__(self):
+        return Value(-self.tensor)
+
+
+def raw(value):
+    return value.tensor if isinstance(value, Value) else value
+
+
+def _floordiv(a, b):
+    return torch.div(torch.as_tensor(a), b, rounding_mode="floor")
+
+
+def _operation(name, function):
+    def direct(self, other):
+        return (
+            NotImplemented
+            if isinstance(other, Pointer)
+            else Value(function(self.tensor, raw(other)))
+        )
+
+    def reflected(self, other):
+        return Value(function(torch.as_tensor(raw(other)), self.tensor))
+
+    setattr(Value, f"__{name}__", direct)
+    if name not in ("lt", "le", "gt", "ge", "eq", "ne"):
+        setattr(Value, f"__r{name.strip('_')}__", reflected)
+
+
+for _name in (
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "mod",
+    "and_",
+    "or_",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "eq",
+    "ne",
+):
+    _operation(_name.strip("_"), getattr(operator, _name))
+_operation("floordiv", _floordiv)
+Value.__hash__ = None
+
+
+class Pointer:
+    """Addresses of elements of one dtype."""
+
+    def __init__(self, address, torch_dtype):
+        self.address, self.torch = torch.as_tensor(address), torch_dtype
+
+    dtype = property(lambda self: Dtype(self.torch))
+    shape = property(lambda self: list(self.address.shape))
+
+    def __add__(self, offset):
+        offset = torch.as_tensor(raw(offset)).long() * self.torch.itemsize
+        return Pointer(self.address + offset, self.torch)
+
+    def to(self, dtype):
+        return Value(self.address)
+
+
+class Memory:
+    """The tensors of a kernel, by address."""
+
+    def __init__(self, tensors):
+        self.parts = [
+            (t.data_ptr(), t.data_ptr() + t.numel() * t.itemsize, t.view(-1)) for t in tensors
+        ]
+
+    def places(self, address, torch_dtype):
+        """Of each tensor that has some of the addresses: it, which ones, and their indices."""
+        left = address.numel()
+        for first, end, flat in self.parts:
+            inside = (address >= first) & (address < end)
+            count = int(inside.sum())
+            if count:
+                assert flat.dtype == torch_dtype, f"{torch_dtype} asked of {flat.dtype}"
+                yield flat, inside, (address[inside] - first) // flat.itemsize
+                left -= count
+            if left == 0:
+                return
+        raise IndexError(f"{left} of {address.numel()} elements are outside of every tensor")
+
+    def read(self, address, torch_dtype):
+        result = torch.empty(address.shape, dtype=torch_dtype)
+        for flat, inside, index in self.places(address, torch_dtype):
+            result[inside] = flat[index]
+        return result
+
+    def write(self, address, values):
+        for flat, inside, index in self.places(address, values.dtype):
+            flat[index] = values[inside]
+
+
+class Shared:
+    """Shared memory: what is in it when nothing was stored is NaN."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+    def index(self, n):
+        return Shared(self.tensor[int(n)])
+
+    def store(self, value):
+        assert list(value.tensor.shape) == list(self.tensor.shape)
+        self.tensor.copy_(value.tensor)
+
+    def load(self, layout):
+        return Value(self.tensor.clone())
+
+
+class Language:
+    """What kernels use of `triton.experimental.gluon.language`."""
+
+    constexpr = object
+    static_range = range
+
+    def __getattr__(self, name):
+        if name.endswith("Layout"):
+            return lambda *args, **kwargs: None
+        return Dtype(getattr(torch, name))
+
+    def program_id(self, axis):
+        return Value(torch.tensor(_running.program, dtype=torch.int32))
+
+    def num_warps(self):
+        return _running.launch.warps
+
+    def arange(self, start, end, layout=None):
+        return Value(torch.arange(start, end, dtype=torch.int32))
+
+    def zeros(self, shape, dtype, layout=None):
+        return Value(torch.zeros(shape, dtype=dtype.torch))
+
+    def exp(self, x):
+        return Value(x.tensor.exp())
+
+    def sum(self, x, axis):
+        return Value(x.tensor.sum(axis))
+
+    def minimum(self, a, b):
+        return Value(torch.minimum(torch.as_tensor(raw(a)), torch.as_tensor(raw(b))))
+
+    def where(self, condition, a, b):
+        if isinstance(a, Pointer):
+            return Pointer(torch.where(raw(condition), a.address, b.address), a.torch)
+        return Value(torch.where(raw(condition), raw(a), raw(b)))
+
+    def expand_dims(self, x, axis):
+        return Value(x.tensor.unsqueeze(axis))
+
+    def reshape(self, x, shape):
+        return Value(x.tensor.reshape(shape))
+
+    def join(self, a, b):
+        return Value(torch.stack((a.tensor, b.tensor), -1))
+
+    def split(self, x):
+        return Value(x.tensor[..., 0]), Value(x.tensor[..., 1])
+
+    def convert_layout(self, x, layout, assert_trivial=False):
+        return x
+
+    def load(self, pointer, mask=None, other=0.0):
+        address = pointer.address
+        if mask is None:
+            return Value(_running.launch.memory.read(address, pointer.torch))
+        mask, address = torch.broadcast_tensors(torch.as_tensor(raw(mask)), address)
+        values = torch.full(address.shape, other, dtype=pointer.torch)
+        if mask.any():
+            values[mask] = _running.launch.memory.read(address[mask], pointer.torch)
+        return Value(values)
+
+    def store(self, pointer, value, mask):
+        mask, address, values = torch.broadcast_tensors(
+            raw(mask), pointer.address, raw(value).to(pointer.torch)
+        )
+        if mask.any():
+            _running.launch.memory.write(address[mask], values[mask])
+
+    def allocate_shared_memory(self, dtype, shape, layout, value=None):
+        empty = torch.full(shape, torch.nan, dtype=dtype.torch)
+        return Shared(empty if value is None else value.tensor.clone())
+
+
+def mma_v2(a, b, sums):
+    return Value(torch.matmul(a.tensor.float(), b.tensor.float()) + sums.tensor)
+
+
+def request(pointers, count):
+    return None
+
+
+def receive(early, pointers, abort, count, tries, sm90):
+    """Waits as the kernel's own does: until no word is all ones, for `tries`, or for an abort.
+
+    The first pointer of each 16 bytes is the one that counts.
+    """
+    launch, itemsize = _running.launch, pointers.torch.itemsize
+    shape = pointers.address.shape
+    assert count * 32 * launch.warps == shape.numel()
+    vectors = pointers.address.reshape(*shape[:-1], -1, 16 // itemsize)[..., :1]
+    assert (vectors % 16 == 0).all(), "a load of 16 bytes is misaligned"
+    address = (vectors + torch.arange(0, 16, itemsize)).reshape(shape)
+    bits = torch.int16 if itemsize == 2 else torch.int32
+    word = launch.memory.read(abort.tensor, torch.int32)
+    for _ in range(tries):
+        values = launch.memory.read(address, pointers.torch)
+        if not (values.view(bits) == -1).any():
+            return Value(values)
+        launch.polls += 1
+        word = launch.memory.read(abort.tensor, torch.int32)
+        if word:
+            return Value(values)
+        if time.monotonic() > launch.deadline:
+            raise TimeoutError("a program waits for another that does not come")
+        time.sleep(0)
+    launch.memory.write(abort.tensor, torch.ones_like(word))
+    return Value(values)
+
+
+def tell(pointers, values, mask):
+    Language().store(pointers, values, mask)
+
+
+class _Layouts:
+    def __getattr__(self, name):
+        return lambda *args: None
+
+
+REPLACED = {
+    "gl": Language(),
+    "layouts": _Layouts(),
+    "mma_v2": mma_v2,
+    "request": request,
+    "receive": receive,
+    "tell_pair": tell,
+    "tell_four": tell,
+    "as_tf32": lambda values: values,
+}
+
+
+def as_python(kernel, faults=()):
+    """The Python function of a Gluon one, and of those that it calls. `faults`: (right, wrong) of
+    its source.
+    """
+    source = textwrap.dedent(inspect.getsource(kernel.fn))
+    source = source[source.index("def ") :]
+    for right, wrong in faults:
+        assert source.count(right) == 1, f"{source.count(right)} times in the source: {right}"
+        source = source.replace(right, wrong)
+    scope = {}
+    for name, value in kernel.fn.__globals__.items():
+        if hasattr(value, "fn") and name not in REPLACED and name in kernel.fn.__code__.co_names:
+            value = as_python(value)
+        scope[name] = value
+    scope |= REPLACED
+    exec(compile(source, f"<{kernel.fn.__name__}>", "exec"), scope)
+    return scope[kernel.fn.__name__]
+
+
+class Launch:
+    """One launch of a kernel; `polls` counts the loads that came too early."""
+
+    def __init__(self, kernel, grid, warps, arguments, faults=(), missing=()):
+        function = as_python(kernel, faults)
+        self.warps, self.polls, self.errors = warps, 0, []
+        self.deadline = time.monotonic() + PATIENCE
+        names = list(inspect.signature(function).parameters)
+        unknown = set(arguments) - set(names)
+        assert not unknown, f"no parameters of {kernel.fn.__name__}: {unknown}"
+        self.memory = Memory([a for a in arguments.values() if isinstance(a, torch.Tensor)])
+        self.arguments = {name: self._argument(name, arguments[name]) for name in names}
+        threads = [
+            threading.Thread(target=self._run, args=(function, program), daemon=True)
+            for program in range(grid)
+            if program not in missing
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self.errors:
+            raise self.errors[0]
+
+    def _argument(self, name, value):
+        if isinstance(value, torch.Tensor):
+            assert value.is_contiguous(), name
+            assert value.data_ptr() % 16 == 0, f"{name} is misaligned"
+            return Pointer(value.data_ptr(), value.dtype)
+        if name in ("T", "B", "H", "D", "G", "has_dy"):
+            return Value(torch.tensor(value, dtype=torch.int32))
+        return value
+
+    def _run(self, function, program):
+        _running.launch, _running.program = self, program
+        try:
+            with torch.no_grad():
+                function(**self.arguments)
+        except BaseException as error:
+            self.errors.append(error)
+            self.deadline = 0
