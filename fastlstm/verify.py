@@ -130,16 +130,22 @@ def peer_errors(
 
 
 def variants(
-    wanted: Sequence[str] = (), device: str = "cpu", dtype: torch.dtype = torch.float32
+    wanted: Sequence[str] = (),
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    proj_size: int = 0,
 ) -> Iterator[tuple[str, str, str]]:
     """The name to print, the backend and, for `cpu`, each ISA variant that this machine can run.
 
-    RuntimeError for a backend asked for by name that cannot run that device and dtype.
+    Backends that have no projection are left out where there is one. RuntimeError for a backend
+    asked for by name that cannot run that device and dtype at all.
     """
-    problem = backends.Problem(device, dtype, 0)
-    can = [name for name in backends.names() if backends.get(name).why_not(problem) is None]
-    for backend in wanted or can:
-        backends.select(problem, backend)
+    problem = backends.Problem(device, dtype, proj_size)
+    for backend in wanted or backends.names():
+        if backend in wanted:
+            backends.select(problem._replace(proj_size=0), backend)
+        if backends.get(backend).why_not(problem) is not None:
+            continue
         for isa in cpu.isas() if backend == "cpu" else [""]:
             yield f"cpu/{isa}" if isa else backend, backend, isa
 
@@ -154,7 +160,7 @@ def verify(
         oracle = quantities(copy.deepcopy(peer).double(), case, inputs)
         peer = peer.to(device)
         errors = peer_errors(peer, case, inputs, oracle)
-        for name, backend, isa in variants(wanted, device, dtype):
+        for name, backend, isa in variants(wanted, device, dtype, case.proj):
             with cpu.use_isa(isa) if isa else nullcontext():
                 got = quantities(make_ours(peer, backend), case, inputs)
             found = []
@@ -168,7 +174,11 @@ def verify(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `fastlstm verify`."""
     parser.add_argument("--backend", action="append", default=[], help="only this one; repeatable")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--device",
+        choices=("cpu", "cuda"),
+        help="cpu, or cuda for --backend triton if there is one",
+    )
     parser.add_argument(
         "--dtype", action="append", default=[], choices=tuple(DTYPES), help="float32; repeatable"
     )
@@ -177,7 +187,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table of `fastlstm verify`; 1 if any result is a miss."""
-    device, dtypes = args.device, list(dict.fromkeys(args.dtype or ["float32"]))
+    only_gpu = args.backend == ["triton"] and torch.cuda.is_available()
+    device = args.device or ("cuda" if only_gpu else "cpu")
+    dtypes = list(dict.fromkeys(args.dtype or ["float32"]))
     if device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("--device cuda: no CUDA device here")
     for dtype in dtypes:  # one that cannot run is said before any other runs
@@ -187,7 +199,7 @@ def run(args: argparse.Namespace) -> int:
     for dtype in dtypes:
         for case in QUICK if args.quick else GRID:
             results = verify(args.backend, [replace(case, dtype=dtype)], device)
-            print(*results, sep="\n", flush=True)
+            print("".join(f"{result}\n" for result in results), end="", flush=True)
             verdicts += [result.ok for result in results]
     missed = verdicts.count(False)
     limits = f"{SLACK:g}x nn.LSTM's error or {FLOOR_ULPS:g} ulp"

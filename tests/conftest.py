@@ -7,7 +7,6 @@ if not torch.cuda.is_available():
     # The plain kernels of the triton backend run on the CPU; read when triton is imported.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-# ruff: noqa: E402
 
 from fastlstm.backends import cpu
 

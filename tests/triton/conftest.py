@@ -20,7 +20,7 @@ def launches(monkeypatch):
 
 class Launches(list):
     def __init__(self):
-        self.device = plan.Device(132, 227 * 1024)
+        self.device = plan.Device(132, 227 * 1024, 90)
         self.faults, self.missing, self.wanted = (), (), None
 
     def plan_for(self, x, H, rows, directions, backward):

@@ -14,6 +14,8 @@ import types
 
 import torch
 
+from fastlstm.backends.triton.kernels.ring import SLOTS
+
 PATIENCE = 120  # seconds until a kernel that does not end has failed
 _running = threading.local()
 
@@ -41,8 +43,9 @@ class Value:
     dtype = property(lambda self: Dtype(self.tensor.dtype))
     shape = property(lambda self: list(self.tensor.shape))
 
-    def to(self, dtype):
-        return Value(self.tensor.to(dtype.torch))
+    def to(self, dtype, bitcast=False):
+        convert = self.tensor.view if bitcast else self.tensor.to
+        return Value(convert(dtype.torch))
 
     def __getitem__(self, key):
         return Value(self.tensor[key])
@@ -179,6 +182,9 @@ class Language:
     def program_id(self, axis):
         return Value(torch.tensor(_running.program, dtype=torch.int32))
 
+    def num_programs(self, axis):
+        return Value(torch.tensor(_running.launch.grid, dtype=torch.int32))
+
     def num_warps(self):
         return _running.launch.warps
 
@@ -275,6 +281,26 @@ def receive(early, pointers, abort, count, tries, sm90):
     return Value(values)
 
 
+def receive_sums(pointers, s, abort, count, tries):
+    """Waits as the kernel's own does, for words with the last bit of the lap of step s."""
+    launch, lap = _running.launch, 1 - s // SLOTS.value % 2
+    assert count * 32 * launch.warps == pointers.address.numel()
+    word = launch.memory.read(abort.tensor, torch.int32)
+    for _ in range(tries):
+        values = launch.memory.read(pointers.address, torch.float32)
+        if ((values.view(torch.int32) & 1) == lap).all():
+            return Value(values)
+        launch.polls += 1
+        word = launch.memory.read(abort.tensor, torch.int32)
+        if word:
+            break
+        if time.monotonic() > launch.deadline:
+            raise TimeoutError("a program waits for another that does not come")
+        time.sleep(0)
+    launch.memory.write(abort.tensor, torch.ones_like(word))
+    return Value(torch.full_like(values, torch.nan))
+
+
 def tell(pointers, values, mask):
     Language().store(pointers, values, mask)
 
@@ -290,6 +316,8 @@ REPLACED = {
     "mma_v2": mma_v2,
     "request": request,
     "receive": receive,
+    "receive_sums": receive_sums,
+    "SLOTS": SLOTS.value,
     "tell_pair": tell,
     "tell_four": tell,
     "as_tf32": lambda values: values,
@@ -320,7 +348,7 @@ class Launch:
 
     def __init__(self, kernel, grid, warps, arguments, faults=(), missing=()):
         function = as_python(kernel, faults)
-        self.warps, self.polls, self.errors = warps, 0, []
+        self.warps, self.grid, self.polls, self.errors = warps, grid, 0, []
         self.deadline = time.monotonic() + PATIENCE
         names = list(inspect.signature(function).parameters)
         unknown = set(arguments) - set(names)
@@ -344,7 +372,7 @@ class Launch:
             assert value.is_contiguous(), name
             assert value.data_ptr() % 16 == 0, f"{name} is misaligned"
             return Pointer(value.data_ptr(), value.dtype)
-        if name in ("T", "B", "H", "D", "G", "has_dy"):
+        if name in ("T", "B", "H", "D", "G", "NPARTS", "has_dy"):
             return Value(torch.tensor(value, dtype=torch.int32))
         return value
 

@@ -23,7 +23,8 @@ _INSTALLED = find_spec("triton") is not None
 def why_not(problem: Problem) -> str | None:
     """What keeps the Triton kernels from running `problem`, or None."""
     if problem.device != "cuda" and not (problem.device == "cpu" and interpreted()):
-        return f"tensors are on {problem.device!r}, it needs 'cuda'"
+        none = "" if torch.cuda.is_available() else ", and there is no CUDA device here"
+        return f"tensors are on {problem.device!r}, it needs 'cuda'{none}"
     if problem.dtype not in DTYPES:
         allowed = "torch.float32, torch.bfloat16 or torch.float16"
         return f"dtype is {problem.dtype}, it needs {allowed}"

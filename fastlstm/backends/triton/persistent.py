@@ -16,6 +16,8 @@ from fastlstm.backends.triton.kernels.group_backward import group_backward_kerne
 from fastlstm.backends.triton.kernels.group_forward import group_forward_kernel
 from fastlstm.backends.triton.kernels.program_backward import program_backward_kernel
 from fastlstm.backends.triton.kernels.program_forward import program_forward_kernel
+from fastlstm.backends.triton.kernels.ring import SLOTS
+from fastlstm.backends.triton.kernels.split_backward import split_backward_kernel
 from fastlstm.backends.triton.precision import rounded_to_tf32, uses_tf32
 from fastlstm.backends.triton.rows import Rows
 from fastlstm.backends.triton.waits import Waits
@@ -28,7 +30,7 @@ def device_of(index: int) -> plan.Device:
     """What a plan needs to know of CUDA device `index`."""
     found = torch.cuda.get_device_properties(index)
     shared: int = found.shared_memory_per_block_optin  # type: ignore[attr-defined]
-    return plan.Device(found.multi_processor_count, shared)
+    return plan.Device(found.multi_processor_count, shared, 10 * found.major + found.minor)
 
 
 def plan_for(x: Tensor, H: int, rows: Rows, directions: int, backward: bool) -> plan.Plan | None:
@@ -123,7 +125,13 @@ class Kernels:
         else:
             _fill_with_ones(dgates)
             tensors["zeros_ptr"] = dgates.new_zeros(4 * H)
-            _launch_group(group_backward_kernel, self.how, gates.device, tensors | sizes | variant)
+            kernel = group_backward_kernel
+            if self.how.k_parts > 1:
+                kernel = split_backward_kernel
+                tensors["ring_ptr"] = _ring(self.how, gates.device)
+                variant["KPARTS"] = self.how.k_parts
+                sizes["NPARTS"] = self.how.programs // self.how.k_parts
+            _launch_group(kernel, self.how, gates.device, tensors | sizes | variant)
         return torch.bmm(_last(dgates, rows), weight_hh), dc_0
 
 
@@ -155,7 +163,7 @@ def _launch_group(
         UNITS=how.units,
         CHUNK=how.chunk,
         CHUNKS=how.chunks,
-        RESIDENT=how.chunks,
+        RESIDENT=how.resident,
         TILES=how.tiles,
         TRIES=TRIES,
         SM90=waits.sm90,
@@ -171,6 +179,13 @@ def _launch(kernel: Any, grid: int, together: bool, **arguments: Any) -> None:
 def _fill_with_ones(told: Tensor) -> None:
     """All bits 1: nothing has arrived."""
     told.view(torch.int16 if told.itemsize == 2 else torch.int32).fill_(-1)
+
+
+def _ring(how: plan.Group, device: torch.device) -> Tensor:
+    """Where the programs of groups tell each other sums: of no lap yet."""
+    tiles = how.grid // how.programs * how.tiles
+    words = SLOTS.value * tiles * how.k_parts * plan.SEQUENCES * how.programs * how.units
+    return torch.zeros(words, device=device)
 
 
 def _canonical(h_0: Tensor) -> Tensor:

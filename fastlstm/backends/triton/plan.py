@@ -18,6 +18,7 @@ class Device(NamedTuple):
 
     multiprocessors: int  # of this one, or of the part that MIG leaves
     shared_memory: int  # bytes that a program may have
+    architecture: int  # 90: sm_90
 
 
 class Program(NamedTuple):
@@ -32,22 +33,28 @@ class Group(NamedTuple):
     """`programs` programs share the units of `tiles` tiles of sequences, `units` each."""
 
     units: int
+    tiles: int
     chunk: int  # of K, for each warp: a power of two
     chunks: int
-    tiles: int
+    resident: int  # how many chunks of weight_hh are in registers, the rest in shared memory
     programs: int
     grid: int
+    k_parts: int = 1  # more: backward with K split over programs too
 
 
 Plan = Program | Group
 
 
 class Limit(NamedTuple):
-    """What registers hold of a group's slice: at most `reach` of K a warp, with `tiles` tiles."""
+    """A kind of group, and how much of K a warp of it can have without spilling."""
 
     units: int
     tiles: int
     reach: int
+    k_parts: int = 1
+    chunk: int = 0  # 0: as large as divides what a warp has
+    resident: int = 8
+    architecture: int = 80  # the oldest
 
 
 # In the order in which they are tried: few units a program make steps short, many tiles few groups.
@@ -64,10 +71,15 @@ FORWARD = {
 }
 BACKWARD = {
     16: [
-        *(Limit(8, 1, 320), Limit(16, 1, 256), Limit(8, 2, 320), Limit(16, 2, 256)),
+        *(Limit(8, 1, 256), Limit(16, 1, 256), Limit(8, 2, 256), Limit(16, 2, 256)),
         *(Limit(8, 4, 192), Limit(16, 4, 192)),
+        *(Limit(8, 1, 128, 4, 32), Limit(16, 1, 128, 4, 64, 1), Limit(8, 2, 128, 4, 32)),
+        *(Limit(16, 2, 128, 4, 64, 1, 90), Limit(16, 4, 128, 4, 64, 1, 90)),
     ],
-    32: [Limit(8, 1, 128), Limit(16, 1, 128), Limit(8, 2, 128), Limit(16, 2, 128)],
+    32: [
+        *(Limit(8, 1, 128), Limit(16, 1, 128), Limit(8, 2, 128), Limit(16, 2, 128)),
+        *(Limit(8, 1, 128, 4, 32, 2), Limit(8, 2, 96, 4, 32, 1)),
+    ],
 }
 
 
@@ -98,13 +110,33 @@ def _program(
 def _group(
     H: int, batch: int, directions: int, bits: int, device: Device, backward: bool
 ) -> Group | None:
-    K = 4 * H if backward else H
-    smallest = 512 // bits  # 16 bytes in each of the four lanes that share a row
-    reach = -(-K // (WARPS * smallest)) * smallest
     for limit in (BACKWARD if backward else FORWARD)[bits]:
-        programs = -(-H // limit.units)
-        grid = directions * -(-batch // (SEQUENCES * limit.tiles)) * programs
-        if reach <= limit.reach and grid <= device.multiprocessors:
-            chunk = reach & -reach
-            return Group(limit.units, chunk, reach // chunk, limit.tiles, programs, grid)
+        if device.architecture >= limit.architecture:
+            group = cut(H, batch, directions, bits, limit, backward)
+            if (
+                group.chunk * group.chunks <= limit.reach
+                and group.grid <= device.multiprocessors
+                and shared_memory(group, bits, backward) <= device.shared_memory
+            ):
+                return group
     return None
+
+
+def cut(H: int, batch: int, directions: int, bits: int, limit: Limit, backward: bool) -> Group:
+    """A recurrence on groups of one kind, whatever the GPU."""
+    programs = -(-H // (limit.units * limit.k_parts)) * limit.k_parts
+    K = 4 * limit.units * programs // limit.k_parts if limit.k_parts > 1 else 4 * H
+    smallest = max(limit.chunk, 512 // bits)  # 16 bytes in each of the four lanes that share a row
+    reach = -(-(K if backward else H) // (WARPS * smallest)) * smallest
+    chunk = limit.chunk or reach & -reach
+    chunks = reach // chunk
+    grid = directions * -(-batch // (SEQUENCES * limit.tiles)) * programs
+    resident = min(limit.resident, chunks)
+    return Group(limit.units, limit.tiles, chunk, chunks, resident, programs, grid, limit.k_parts)
+
+
+def shared_memory(group: Group, bits: int, backward: bool) -> int:
+    """Bytes a program of a group needs: sums of two products, and chunks of weight_hh."""
+    columns = group.units * (group.k_parts if backward else 4)
+    sums = 2 * WARPS * SEQUENCES * columns * 4
+    return sums + WARPS * group.chunk * columns * (group.chunks - group.resident) * bits // 8

@@ -80,8 +80,8 @@ def group_backward_kernel(
         if n < RESIDENT:
             weights = weights + (w,)
         else:
-            shape: gl.constexpr = [WARPS, CHUNK, UNITS]
-            weights = weights + (gl.allocate_shared_memory(w.dtype, shape, IN_SHARED, w),)
+            shared = gl.allocate_shared_memory(w.dtype, [WARPS, CHUNK, UNITS], IN_SHARED, w)
+            weights = weights + (shared,)
     parts = gl.allocate_shared_memory(gl.float32, [2, WARPS, M, UNITS], PARTS)
 
     # Elements of two views of a tile: four gates a thread, one unit.

@@ -81,8 +81,8 @@ def group_forward_kernel(
         if n < RESIDENT:
             weights = weights + (w,)
         else:
-            shape: gl.constexpr = [WARPS, CHUNK, 4 * UNITS]
-            weights = weights + (gl.allocate_shared_memory(w.dtype, shape, IN_SHARED, w),)
+            shared = gl.allocate_shared_memory(w.dtype, [WARPS, CHUNK, 4 * UNITS], IN_SHARED, w)
+            weights = weights + (shared,)
     parts = gl.allocate_shared_memory(gl.float32, [2, WARPS, M, 4 * UNITS], PARTS)
 
     # Elements of three views of a tile: four gates a thread, one unit, and pairs of units.

@@ -27,10 +27,11 @@ def operand(index, product, bits, of_memory):
 
 
 @gluon.constexpr_function
-def to_add(warps, units, gates):
-    """``[W, M, gates * units]`` read back to be added over W: a unit's gates are one thread's."""
+def to_add(warps, units, gates, parts=None):
+    """``[parts, M, gates * units]`` to be added over the parts: a unit's gates are one thread's."""
+    each = [warps if parts is None else parts, 1, gates]
     across = min(units, 32)
-    return gl.BlockedLayout([warps, 1, gates], [1, 32 // across, across], [1, warps, 1], [2, 1, 0])
+    return gl.BlockedLayout(each, [1, 32 // across, across], [1, warps, 1], [2, 1, 0])
 
 
 @gluon.constexpr_function

@@ -62,8 +62,8 @@ def program_forward_kernel(
         if RESIDENT:
             weights = weights + (w,)
         else:
-            shape: gl.constexpr = [UNITS, UNITS]
-            weights = weights + (gl.allocate_shared_memory(w.dtype, shape, W_SHARED, w),)
+            shared = gl.allocate_shared_memory(w.dtype, [UNITS, UNITS], W_SHARED, w)
+            weights = weights + (shared,)
 
     b = first + gl.arange(0, M, layout=gl.SliceLayout(1, PRODUCT))[:, None]
     unit = gl.arange(0, UNITS, layout=gl.SliceLayout(0, PRODUCT))[None, :]
