@@ -9,7 +9,9 @@ import torch
 import triton
 from torch import Tensor
 
+from fastlstm.backends.triton import graphs
 from fastlstm.backends.triton.kernels import cell
+from fastlstm.backends.triton.precision import uses_tf32
 from fastlstm.backends.triton.rows import Rows
 
 BLOCK_B, BLOCK_H = 16, 64
@@ -32,8 +34,31 @@ def forward(
     Returns:
         ``h_n`` and ``c_n [D, B, H]``, of the dtypes of h_0 and c_0.
     """
+    h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
+    key = "forward", tuple(rows.starts), uses_tf32(gates)
+    sources, results = (gates, weight_hh, h_0, c_0), (gates, y, c, h_n, c_n)
+    graphs.run(lambda *tensors: _forward(rows, *tensors), key, sources, results)
+    return h_n, c_n
+
+
+def _forward(
+    rows: Rows,
+    of_x: Tensor,
+    weight_hh: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    gates: Tensor,
+    y: Tensor,
+    c: Tensor,
+    h: Tensor,
+    state: Tensor,
+) -> None:
+    """All steps; `h` and `state`, which is c's, follow them. `gates` may be `of_x` itself."""
     (_, directions, H, _), hidden, save = gates.shape, y.shape[-1], c.numel() > 0
-    h, state = h_0.clone(), c_0.clone()
+    h.copy_(h_0)
+    state.copy_(c_0)
+    if gates.data_ptr() != of_x.data_ptr():
+        gates.copy_(of_x)
     product = gates.new_empty(rows.batch, 4 * H)
     for d in range(directions):
         recurrent = weight_hh[d].t()
@@ -47,7 +72,6 @@ def forward(
                 BLOCK_B=BLOCK_B,
                 BLOCK_H=BLOCK_H,
             )
-    return h, state
 
 
 def backward(
@@ -65,9 +89,30 @@ def backward(
 
     Returns ``dh_0`` and ``dc_0 [D, B, H]``, of the dtypes of dh_n and dc_n, which is float32.
     """
+    dh_0, dc_0 = torch.empty_like(dh_n), torch.empty_like(dc_n)
+    key = "backward", tuple(rows.starts), uses_tf32(gates), dy is not None
+    sources = gates, weight_hh, c, c_0, dh_n, dc_n, *(() if dy is None else (dy,))
+    graphs.run(lambda *tensors: _backward(rows, *tensors), key, sources, (dgates, dh_0, dc_0))
+    return dh_0, dc_0
+
+
+def _backward(
+    rows: Rows,
+    gates: Tensor,
+    weight_hh: Tensor,
+    c: Tensor,
+    c_0: Tensor,
+    dh_n: Tensor,
+    dc_n: Tensor,
+    *others: Tensor,
+) -> None:
+    """All steps; `dh` and `dc` follow them."""
+    *arriving, dgates, dh, dc = others
+    dy = arriving[0] if arriving else None
     _, directions, H, _ = gates.shape
     hidden = H if dy is None else dy.shape[-1]
-    dh, dc = dh_n.clone(), dc_n.clone()
+    dh.copy_(dh_n)
+    dc.copy_(dc_n)
     for d in range(directions):
         for t, before in reversed(list(rows.order(reverse=d == 1))):
             size, known = rows.size(t), min(rows.size(t), rows.size(before))
@@ -82,7 +127,6 @@ def backward(
                 BLOCK_H=BLOCK_H,
             )
             torch.mm(dgates[own, d].flatten(1), weight_hh[d], out=dh[d, :size])
-    return dh, dc
 
 
 def _grid(size: int, H: int) -> tuple[int, int]:
