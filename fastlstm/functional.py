@@ -73,7 +73,10 @@ def lstm(
     if backend == "auto" and not _alike(x, h_0, c_0, weights[0]):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
     proj_size = h_0.shape[-1] if arity in (3, 5) else 0
-    chosen = backends.select(backends.Problem(x.device.type, x.dtype, proj_size), backend)
+    problem = backends.Problem(x.device.type, x.dtype, proj_size)
+    if backend == "auto" and x.is_cuda:
+        problem = problem._replace(shape=_shape(x, h_0, c_0, weights, num_layers))
+    chosen = backends.select(problem, backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
             x, h_0, c_0, weights, batch_sizes, num_layers
@@ -91,6 +94,14 @@ def lstm(
         x, h_0, c_0, weights, batch_sizes, num_layers, False, chosen.name, held
     )
     return y, h_n, c_n
+
+
+def _shape(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], num_layers: int
+) -> backends.Shape:
+    states, batch, hidden_size = c_0.shape
+    training = _needs_gradient(x, h_0, c_0, weights)
+    return backends.Shape(hidden_size, batch, num_layers, states // num_layers, training)
 
 
 def _with_gradients(

@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
     for case, problem in _CASES:
         chosen = backends.select(problem).name
         passed_over = backends.names()[: backends.names().index(chosen)]
-        reasons = "".join(f"; not {n}: {backends.get(n).why_not(problem)}" for n in passed_over)
+        reasons = "".join(
+            f"; not {n}: {backends.get(n).why_not_auto(problem)}" for n in passed_over
+        )
         print(f"auto     {case:20}-> {chosen}{reasons}")
     return 0

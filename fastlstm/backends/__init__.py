@@ -3,7 +3,8 @@
 A backend is a module of one of two kinds. A *differentiable* one has `lstm(x, h_0, c_0, weights,
 batch_sizes, num_layers)`, made of PyTorch operators that autograd knows. A *kernel* one has
 `forward` and `backward` (BPTT), with the arguments of the operators in `fastlstm.ops`. Both have
-`why_not(problem)`: None where they can run the problem, else the reason.
+`why_not(problem)`: None where they can run the problem, else the reason. One that is not always
+the fastest has `slower(problem)` too: None where it is, else the reason why "auto" passes it over.
 """
 
 from __future__ import annotations
@@ -22,12 +23,23 @@ Outputs = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor | N
 Gradients = tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]]
 
 
+class Shape(NamedTuple):
+    """How large a problem is, for a backend that is faster at some sizes only."""
+
+    hidden_size: int
+    batch: int
+    num_layers: int
+    directions: int
+    training: bool  # something needs a gradient
+
+
 class Problem(NamedTuple):
     """What a backend is chosen by."""
 
     device: str  # "cpu", "cuda", ...
     dtype: torch.dtype
     proj_size: int
+    shape: Shape | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,13 @@ class Backend:
         if isinstance(self.module, ImportError):
             return f"it cannot be imported: {self.module}"
         reason: str | None = self.module.why_not(problem)
+        return reason
+
+    def why_not_auto(self, problem: Problem) -> str | None:
+        """None if "auto" may take this backend for the problem, else the reason."""
+        reason = self.why_not(problem)
+        if reason is None and hasattr(self.module, "slower"):
+            reason = self.module.slower(problem)
         return reason
 
 
@@ -93,7 +112,7 @@ def select(problem: Problem, wanted: str = "auto") -> Backend:
         RuntimeError: the backend asked for cannot run the problem. It never falls back.
     """
     if wanted == "auto":
-        return next(b for b in _backends.values() if b.why_not(problem) is None)
+        return next(b for b in _backends.values() if b.why_not_auto(problem) is None)
     backend = get(wanted)
     reason = backend.why_not(problem)
     if reason is not None:
@@ -104,6 +123,6 @@ def select(problem: Problem, wanted: str = "auto") -> Backend:
 
 
 register("cpu", "fastlstm.backends.cpu", differentiable=False)
-register("aten", "fastlstm.backends.aten", differentiable=True)
 register("triton", "fastlstm.backends.triton", differentiable=False)
+register("aten", "fastlstm.backends.aten", differentiable=True)
 register("reference", "fastlstm.backends.reference", differentiable=True)

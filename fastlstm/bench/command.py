@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     console = make_console()
     lines = _Lines(console)
     lines.say("measuring the machine's limits")
-    cases = choose_cases(args.quick, args.shapes, args.dtype)
+    cases = choose_cases(args.quick, args.shapes, args.dtype, args.device)
     limits = measure_limits(args.device, [case.dtype for case in cases])
     where = conditions(args.device)  # now that the clock is that of a machine at work
     path = args.output / f"{slug(where['device'])}-{where['date']}.csv"
@@ -87,7 +87,7 @@ def make_console() -> Any:
 def measure(args: argparse.Namespace, bench: Bench) -> Iterator[list[Row]]:
     """The rows of a run as they come: of each case, of the trainer."""
     measures = (INFERENCE, TRAINING) if args.quick else PASSES
-    cases = list(choose_cases(args.quick, args.shapes, args.dtype))
+    cases = list(choose_cases(args.quick, args.shapes, args.dtype, args.device))
     for number, case in enumerate(cases, 1):
         providers, absent = choose_providers(args.device, case.dtype, args.against)
         for line in absent:
@@ -109,7 +109,9 @@ def _check(args: argparse.Namespace) -> None:
         if args.threads < 1:
             raise ValueError(f"--threads must be at least 1, got {args.threads}")
         torch.set_num_threads(args.threads)
-    for dtype in {case.dtype for case in choose_cases(args.quick, args.shapes, args.dtype)}:
+    for dtype in {
+        case.dtype for case in choose_cases(args.quick, args.shapes, args.dtype, args.device)
+    }:
         choose_providers(args.device, dtype, args.against)
     args.output.mkdir(parents=True, exist_ok=True)
 

@@ -40,6 +40,21 @@ BFLOAT16 = tuple(
         Case(650, 650, 2, 20, 35),
     )
 )
+GPU_QUICK = tuple(
+    Case(H, H, 1, B, 256)
+    for H, B in product((64, 128, 160, 256, 512, 768, 1024), (1, 16, 32, 64, 128))
+)
+GPU_FULL = (
+    *GPU_QUICK,
+    *(Case(H, H, 2, B, 256) for H, B in product((64, 128, 256, 512, 1024), (1, 32, 64))),
+    *(
+        Case(H, H, 1, B, 256, bidirectional=True)
+        for H, B in product((64, 128, 256, 512, 1024), (1, 32, 64))
+    ),
+    *(Case(H, H, 1, 32, T) for H, T in product((128, 512), (16, 64, 1024))),
+    *(Case(H, H, 1, 32, 256, ragged=True) for H in (128, 512)),
+    *(Case(H, H, 1, 1, 1) for H in (128, 512)),
+)
 # fmt: on
 
 
@@ -52,13 +67,16 @@ def parse_shape(text: str) -> Case:
     return Case(I, H, layers, B, T)
 
 
-def choose_cases(quick: bool, shapes: Sequence[str], dtypes: Sequence[str] = ()) -> Iterator[Case]:
-    """The shapes asked for, or the quick or the full grid, in each dtype asked for.
+def choose_cases(
+    quick: bool, shapes: Sequence[str], dtypes: Sequence[str] = (), device: str = "cpu"
+) -> Iterator[Case]:
+    """The shapes asked for, or the device's quick or full grid, in each dtype asked for.
 
-    Without one it is float32, and a part of the full grid in bfloat16 beside.
+    Without one it is float32, and of a CPU's full grid a part in bfloat16 beside.
     """
-    cases = [parse_shape(text) for text in shapes] or (QUICK if quick else FULL)
+    grids = (QUICK, FULL) if device == "cpu" else (GPU_QUICK, GPU_FULL)
+    cases = [parse_shape(text) for text in shapes] or grids[0 if quick else 1]
     for dtype in dtypes or ["float32"]:
         yield from (replace(case, dtype=dtype) for case in cases)
-    if not (quick or shapes or dtypes):
+    if device == "cpu" and not (quick or shapes or dtypes):
         yield from BFLOAT16

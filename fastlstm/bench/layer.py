@@ -171,7 +171,7 @@ def make_row(
     fields = {"gemm_share": None, "floor": None} | shape | metric | bench.where
     return Row(
         provider=provider.name,
-        auto=provider.auto,
+        auto=provider.is_auto(case, metric["measure"], bench.device),
         lengths="ragged" if case.ragged else "padded",
         dtype=case.dtype,
         p20=p20,

@@ -18,6 +18,7 @@ from fastlstm.bench.row import BASELINE
 from fastlstm.verify import make_ours
 from fastlstm.verify_cases import DTYPES
 
+UNTRAINED = (INFERENCE, DECODE)
 WhyNot = Callable[[Case, str], str | None]  # (case, device): None, or why it can't run that
 
 
@@ -32,7 +33,7 @@ class Provider:
     """One implementation of an LSTM.
 
     make: a module with the signature of nn.LSTM's `forward` and copies of that nn.LSTM's weights.
-    auto: whether it is what `fastlstm.LSTM` takes by default.
+    backend: the backend of `fastlstm.LSTM` that it is, if it is one.
     trains: whether it has gradients; `gradients` gives them by nn.LSTM's names.
     meant_for: the cases it is about; the others are passed over, without a line.
     rounds_to: the dtype that its results are held to, where that is not the case's.
@@ -41,15 +42,22 @@ class Provider:
     name: str
     make: Callable[[nn.LSTM], nn.Module]
     why_not: WhyNot
-    auto: bool = False
+    backend: str = ""
     trains: bool = True
     gradients: Callable[[nn.Module], dict[str, Tensor]] = parameter_gradients
     meant_for: Callable[[Case], bool] = lambda case: True
     rounds_to: str | None = None
 
+    def is_auto(self, case: Case, measure: str, device: str) -> bool:
+        """Whether it is what `fastlstm.LSTM` takes by default for a pass of a case."""
+        trained = measure not in UNTRAINED
+        shape = backends.Shape(case.H, case.B, case.layers, case.directions, trained)
+        problem = backends.Problem(device, DTYPES[case.dtype], 0, shape)
+        return self.backend == backends.select(problem).name
+
     def runs(self, measure: str) -> bool:
         """Whether it has the pass: without gradients only those that take none."""
-        return self.trains or measure in (INFERENCE, DECODE)
+        return self.trains or measure in UNTRAINED
 
 
 def clone(lstm: nn.LSTM) -> nn.LSTM:
@@ -79,9 +87,12 @@ def _anything(case: Case, device: str) -> str | None:
 
 
 def fastlstm_providers(device: str, dtype: str) -> list[Provider]:
-    """fastlstm's backends that run this dtype here; the one that `auto` takes is made by `auto`."""
+    """fastlstm's backends that run this dtype here.
+
+    On a CPU the one that `auto` takes is made by `auto`; on a GPU that depends on the case.
+    """
     problem = backends.Problem(device, DTYPES[dtype], 0)
-    chosen = backends.select(problem).name
+    chosen = backends.select(problem).name if device == "cpu" else ""
     found = []
     for name in backends.names():
         if backends.get(name).why_not(problem) is None:
@@ -90,7 +101,7 @@ def fastlstm_providers(device: str, dtype: str) -> list[Provider]:
             def make(lstm: nn.LSTM, backend: str = wanted) -> nn.Module:
                 return make_ours(lstm, backend)
 
-            found.append(Provider(f"fastlstm {name}", make, _anything, auto=name == chosen))
+            found.append(Provider(f"fastlstm {name}", make, _anything, backend=name))
     return found
 
 
@@ -138,7 +149,7 @@ def choose_providers(
         else:
             trains = peer.gradients is not None
             gradients = peer.gradients or parameter_gradients
-            others.append(Provider(peer.name, peer.make, peer.why_not, False, trains, gradients))
+            others.append(Provider(peer.name, peer.make, peer.why_not, "", trains, gradients))
     names = [provider.name for provider in others] + list(absent)
     for name in against:
         if name not in (BASELINE, *names):

@@ -68,13 +68,14 @@ def measure_trainer(bench: Bench, trainer: Trainer) -> list[Row]:
         return []
     calls = [partial(train_step, side, streams, config, ENDLESS) for side in sides]
     times = interleave(calls, bench.effort, bench.device)
-    ours = next(p for p in fastlstm_providers(bench.device, "float32") if p.auto)
+    case, found = trainer.case(), fastlstm_providers(bench.device, "float32")
+    ours = next(p for p in found if p.is_auto(case, trainer.measure, bench.device))
     rows = []
     for provider, own in zip((baseline(), ours), times, strict=True):
         speeds = [trainer.B * trainer.T / seconds for seconds in own]
         ratios = [a / b for a, b in zip(times[0], own, strict=False)]
         metric = {"measure": trainer.measure, "metric": "speed", "unit": "tokens/s"}
-        rows.append(make_row(bench, trainer.case(), provider, speeds, ratios, metric))
+        rows.append(make_row(bench, case, provider, speeds, ratios, metric))
     return rows
 
 

@@ -83,7 +83,7 @@ def test_a_refused_provider_is_said_and_gives_exit_code_1(tmp_path, capsys, monk
                 lstm.weight_hh_l0.mul_(2)
             return lstm
 
-        return [replace(p, make=make) if p.auto else p for p in honest(device, dtype)]
+        return [replace(p, make=make) if p.backend == "cpu" else p for p in honest(device, dtype)]
 
     monkeypatch.setattr(providers, "fastlstm_providers", dishonest)
     options = ("--output", tmp_path, "--shapes", "5,5,1,2,4", "--quick", "--against", "nn.LSTM")

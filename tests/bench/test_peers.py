@@ -2,11 +2,14 @@
 
 import copy
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from fastlstm.backends.triton import selection
+from fastlstm.backends.triton.measured import MEASURED, Kind
 from fastlstm.bench import peers
 from fastlstm.bench.case import Case
 from fastlstm.bench.check import expected_results, refusal
@@ -103,9 +106,27 @@ def test_against_chooses_and_a_wrong_name_is_an_error():
 def test_the_backend_that_auto_takes_is_marked_and_made_by_auto():
     for dtype in ("float32", "float64"):
         ours = fastlstm_providers("cpu", dtype)
-        assert [p.auto for p in ours].count(True) == 1
         case = Case(3, 4, 1, 2, 5, dtype=dtype)
-        for provider in ours:
+        marked = [p.is_auto(case, "inference", "cpu") for p in ours]
+        assert marked.count(True) == 1
+        for provider, auto in zip(ours, marked, strict=True):
             module = provider.make(copy.deepcopy(case.make_lstm("cpu")))
-            wanted = "auto" if provider.auto else provider.name.removeprefix("fastlstm ")
+            wanted = "auto" if auto else provider.name.removeprefix("fastlstm ")
             assert module.backend == wanted
+
+
+def test_what_auto_takes_on_a_gpu_depends_on_the_case(monkeypatch):
+    """The table says 2x for inference at one size, and nothing of others."""
+    kind = Kind("bfloat16", False, False, False)
+    monkeypatch.setattr(selection, "_architecture", lambda: 90)
+    monkeypatch.setitem(MEASURED, 90, {kind: {(64, 8): 2.0}})
+    ours = {p.backend: p for p in fastlstm_providers("cuda", "bfloat16")}
+    case = Case(64, 64, 1, 8, 32, dtype="bfloat16")
+    assert ours["triton"].is_auto(case, "inference", "cuda")
+    assert not ours["aten"].is_auto(case, "inference", "cuda")
+    for other, measure in (
+        (case, "forward+backward"),
+        (replace(case, B=9), "inference"),
+        (replace(case, layers=2), "inference"),
+    ):
+        assert ours["aten"].is_auto(other, measure, "cuda")

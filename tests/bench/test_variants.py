@@ -83,7 +83,7 @@ def measured(case, provider, measures=PASSES):
 def test_they_run_on_a_cpu_and_are_not_the_default():
     providers, _ = choose_providers("cpu", "float32", ["nn.LSTM"])
     own = [p for p in providers if p.name in ("fastlstm stream", "fastlstm bf16 weights")]
-    assert [p.auto for p in own] == [False, False]
+    assert [p.backend for p in own] == ["", ""]
     providers, lines = variant_providers("cuda")
     assert providers == []
     assert lines[0] == "fastlstm stream: not measured, it runs on cpu"

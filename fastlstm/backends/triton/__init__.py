@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fastlstm.backends import Gradients, Outputs, Problem, padded
+from fastlstm.backends.triton import selection
 from fastlstm.backends.triton.rows import Rows
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -33,6 +34,11 @@ def why_not(problem: Problem) -> str | None:
     if not _INSTALLED:
         return "triton is not installed (pip install 'fastlstm[gpu]')"
     return None
+
+
+def slower(problem: Problem) -> str | None:
+    """Why "auto" passes these kernels over for torch's own: it takes what was measured faster."""
+    return selection.slower(problem)
 
 
 def interpreted() -> bool:

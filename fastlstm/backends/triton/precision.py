@@ -10,16 +10,19 @@ import torch
 from torch import Tensor
 
 
-def uses_tf32(x: Tensor) -> bool:
-    """Whether nn.LSTM would multiply in TF32, of 10 bits, there.
+def float32_is_tf32() -> bool:
+    """Whether nn.LSTM multiplies float32 in TF32, of 10 bits, on a GPU.
 
     `torch.backends.cudnn.rnn.fp32_precision` says so, or what it inherits from, the older
     `torch.backends.cudnn.allow_tf32` among it.
     """
-    if x.dtype is not torch.float32 or not x.is_cuda:
-        return False
     rnn: Any = torch.backends.cudnn.rnn
     return bool(rnn.fp32_precision == "tf32")
+
+
+def uses_tf32(x: Tensor) -> bool:
+    """Whether nn.LSTM would multiply tensors like x in TF32."""
+    return x.is_cuda and x.dtype is torch.float32 and float32_is_tf32()
 
 
 @contextmanager
