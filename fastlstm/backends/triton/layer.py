@@ -45,7 +45,7 @@ def forward(
     weight_hh = packing.pack([own[1] for own in weights], H, H)
     bias = packing.pack_bias(weights, H)
     gates = x.new_empty(total, directions * 4 * H) if saved is None else saved.gates
-    with like_cudnn(x):
+    with torch.cuda.device_of(x), like_cudnn(x):  # type: ignore[no-untyped-call]
         if bias is None:
             torch.mm(x, weight_ih.t(), out=gates)
         else:
@@ -94,7 +94,7 @@ def backward(
     weight_ih = packing.pack([own[0] for own in weights], H, x.shape[1]).flatten(0, 1)
     weight_hh = packing.pack([own[1] for own in weights], H, H)
     dgates = torch.empty_like(saved.gates)
-    with like_cudnn(x):
+    with torch.cuda.device_of(x), like_cudnn(x):  # type: ignore[no-untyped-call]
         how = persistent.plan_for(x, H, rows, directions, backward=True)
         dh_0, dc_0 = (steps if how is None else persistent.Kernels(how)).backward(
             saved.gates.view(*shape, 4),

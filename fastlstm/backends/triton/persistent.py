@@ -6,18 +6,14 @@ N rows of all steps, B batch, H hidden padded, D directions.
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 
 from fastlstm.backends.triton import plan
-from fastlstm.backends.triton.kernels.group_backward import group_backward_kernel
-from fastlstm.backends.triton.kernels.group_forward import group_forward_kernel
-from fastlstm.backends.triton.kernels.program_backward import program_backward_kernel
-from fastlstm.backends.triton.kernels.program_forward import program_forward_kernel
-from fastlstm.backends.triton.kernels.ring import SLOTS
-from fastlstm.backends.triton.kernels.split_backward import split_backward_kernel
 from fastlstm.backends.triton.precision import rounded_to_tf32, uses_tf32
 from fastlstm.backends.triton.rows import Rows
 from fastlstm.backends.triton.waits import Waits
@@ -36,11 +32,14 @@ def device_of(index: int) -> plan.Device:
 def plan_for(x: Tensor, H: int, rows: Rows, directions: int, backward: bool) -> plan.Plan | None:
     """How the persistent kernels run a recurrence of x's dtype and device; None: they do not.
 
-    They multiply float32 in TF32, and need tensor cores that know it and bfloat16 (sm_80).
+    They multiply float32 in TF32, and need tensor cores that know it and bfloat16 (sm_80), and a
+    Triton that has Gluon's products.
     """
-    if not x.is_cuda or torch.cuda.get_device_capability(x.device)[0] < 8:
+    if not x.is_cuda or torch.version.hip or _version() < (3, 6):
         return None
-    if torch.version.hip or (x.dtype is torch.float32 and not uses_tf32(x)):
+    if torch.cuda.get_device_capability(x.device)[0] < 8:
+        return None
+    if x.dtype is torch.float32 and not uses_tf32(x):
         return None
     bits = 8 * x.itemsize
     return plan.choose(H, rows.batch, directions, bits, device_of(x.device.index), backward)
@@ -80,10 +79,12 @@ class Kernels:
         variant = {"M": plan.SEQUENCES, "SAVE": save, "RAGGED": rows.ragged}
         if isinstance(self.how, plan.Program):
             variant |= {"UNITS": self.how.units, "RESIDENT": self.how.resident}
-            _launch(program_forward_kernel, self.how.grid, False, **tensors, **sizes, **variant)
+            _launch(_kernel("program_forward"), self.how.grid, False, **tensors, **sizes, **variant)
         else:
             _fill_with_ones(told)
-            _launch_group(group_forward_kernel, self.how, gates.device, tensors | sizes | variant)
+            _launch_group(
+                _kernel("group_forward"), self.how, gates.device, tensors | sizes | variant
+            )
         if told is not y:
             y.copy_(told[..., :hidden])
         return h_n, c_n
@@ -121,13 +122,15 @@ class Kernels:
         variant: dict[str, Any] = {"M": plan.SEQUENCES, "RAGGED": rows.ragged}
         if isinstance(self.how, plan.Program):
             variant |= {"UNITS": self.how.units, "RESIDENT": self.how.resident}
-            _launch(program_backward_kernel, self.how.grid, False, **tensors, **sizes, **variant)
+            _launch(
+                _kernel("program_backward"), self.how.grid, False, **tensors, **sizes, **variant
+            )
         else:
             _fill_with_ones(dgates)
             tensors["zeros_ptr"] = dgates.new_zeros(4 * H)
-            kernel = group_backward_kernel
+            kernel = _kernel("group_backward")
             if self.how.k_parts > 1:
-                kernel = split_backward_kernel
+                kernel = _kernel("split_backward")
                 tensors["ring_ptr"] = _ring(self.how, gates.device)
                 variant["KPARTS"] = self.how.k_parts
                 sizes["NPARTS"] = self.how.programs // self.how.k_parts
@@ -146,6 +149,12 @@ def _last(dgates: Tensor, rows: Rows) -> Tensor:
         else:
             found.append(dgates[last.to(dgates.device), d].flatten(1))
     return torch.stack(found)
+
+
+def _kernel(name: str) -> Any:
+    """Imported when it first runs: an older Triton has no Gluon."""
+    module = import_module(f"fastlstm.backends.triton.kernels.{name}")
+    return getattr(module, f"{name}_kernel")
 
 
 def _launch_group(
@@ -184,7 +193,7 @@ def _fill_with_ones(told: Tensor) -> None:
 def _ring(how: plan.Group, device: torch.device) -> Tensor:
     """Where the programs of groups tell each other sums: of no lap yet."""
     tiles = how.grid // how.programs * how.tiles
-    words = SLOTS.value * tiles * how.k_parts * plan.SEQUENCES * how.programs * how.units
+    words = plan.SLOTS * tiles * how.k_parts * plan.SEQUENCES * how.programs * how.units
     return torch.zeros(words, device=device)
 
 
@@ -195,6 +204,15 @@ def _canonical(h_0: Tensor) -> Tensor:
 
 def _of_rows(rows: Rows, device: torch.device) -> dict[str, Tensor]:
     """Where a ragged batch's steps begin and how long its sequences are, on the device."""
-    starts = torch.tensor(rows.starts if rows.ragged else [0], dtype=torch.int32)
-    lengths = rows.lengths().int() if rows.ragged else starts
-    return {"starts_ptr": starts.to(device), "lengths_ptr": lengths.to(device)}
+    if not rows.ragged:  # then neither is read
+        unread = Waits.of(device).abort
+        return {"starts_ptr": unread, "lengths_ptr": unread}
+    starts = torch.tensor(rows.starts, dtype=torch.int32)
+    return {
+        name: tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+        for name, tensor in {"starts_ptr": starts, "lengths_ptr": rows.lengths().int()}.items()
+    }
+
+
+def _version() -> tuple[int, ...]:
+    return tuple(int(part) for part in triton.__version__.split(".")[:2])

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 WARPS = 8
+SLOTS = 4  # steps in a ring of sums
 SEQUENCES = 16  # of a tile: as many rows as the tensor cores' smallest product has
 
 

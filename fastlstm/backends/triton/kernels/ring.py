@@ -9,9 +9,10 @@ SLOTS later implies: see `split_backward`.
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
+from fastlstm.backends.triton import plan
 from fastlstm.backends.triton.kernels.exchange import tell_four
 
-SLOTS = gl.constexpr(4)
+SLOTS = gl.constexpr(plan.SLOTS)
 
 
 @gluon.constexpr_function
