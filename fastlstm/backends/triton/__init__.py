@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from torch import Tensor
 from fastlstm.backends import Gradients, Outputs, Problem, padded
 from fastlstm.backends.triton import selection
 from fastlstm.backends.triton.rows import Rows
+
+if TYPE_CHECKING:
+    from fastlstm.backends.triton.layer import Layer
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _INSTALLED = find_spec("triton") is not None
@@ -57,30 +61,24 @@ def forward(
     precision: str = "",
 ) -> Outputs:
     """See `fastlstm.ops.lstm_forward`; what is not saved is None. `precision` is ignored."""
-    from fastlstm.backends.triton import layer
+    from fastlstm.backends.triton import stack
+    from fastlstm.backends.triton.layer import Saved
 
     shape, directions, hidden = x.shape[:-1], c_0.shape[0] // num_layers, c_0.shape[2]
     features, width = directions * hidden, directions * padded(hidden)
-    rows = _rows(x, c_0, batch_sizes)
+    rows, layers = _rows(x, c_0, batch_sizes), _layers(weights, num_layers, directions)
+    y = x.new_empty(*shape, features)
     below = c = gates = None
+    saved: list[Saved | None] = [None] * num_layers
     if save:
         c = x.new_empty((num_layers, rows.total, width), dtype=torch.float32)
         gates = x.new_empty((num_layers, rows.total, 4 * width))
-        below = x.new_empty((num_layers - 1, rows.total, features)) if num_layers > 1 else None
-    h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
-    y = x.new_empty(*shape, features)
-    source = x.reshape(rows.total, -1)
-    for n, own in enumerate(_layers(weights, num_layers, directions)):
-        target = y.view(rows.total, features)
-        if n < num_layers - 1:
-            target = torch.empty_like(target) if below is None else below[n]
-        saved = None if c is None or gates is None else layer.Saved(c[n], gates[n])
-        states = slice(n * directions, (n + 1) * directions)
-        h_n[states], c_n[states] = layer.forward(
-            source, h_0[states], c_0[states], own, target, rows, saved
-        )
-        source = target
-    return y, h_n, c_n, below, c, gates
+        saved = list(map(Saved, c, gates))
+    if num_layers > 1:
+        below = x.new_empty((num_layers - 1, rows.total, features))
+    outputs = _outputs(x, below, y, rows)
+    h_n, c_n = stack.forward(layers, outputs, h_0, c_0, rows, saved)
+    return y, h_n, c_n, below if save else None, c, gates
 
 
 def backward(
@@ -101,33 +99,30 @@ def backward(
     needs_dweights: Sequence[bool],
 ) -> Gradients:
     """See `fastlstm.ops.lstm_backward`; gradients that are not needed are None."""
-    from fastlstm.backends.triton import layer
+    from fastlstm.backends.triton import stack
+    from fastlstm.backends.triton.layer import Saved
 
-    directions, rows = c_0.shape[0] // num_layers, _rows(x, c_0, batch_sizes)
-    dh_n = torch.zeros_like(h_0) if dh_n is None else dh_n
-    dc_n = torch.zeros_like(c_0) if dc_n is None else dc_n
-    dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
-    dweights: list[Tensor | None] = []
-    arriving = None if dy is None else dy.reshape(rows.total, -1)
-    layers = _layers(weights, num_layers, directions)
-    for n in reversed(range(num_layers)):
-        source = x.reshape(rows.total, -1) if n == 0 or below is None else below[n - 1]
-        output = y if n == num_layers - 1 or below is None else below[n]
-        states = slice(n * directions, (n + 1) * directions)
-        gradients = layer.backward(
-            *(arriving, dh_n[states], dc_n[states], source, h_0[states], c_0[states], layers[n]),
-            *(output.reshape(rows.total, -1), rows, layer.Saved(c[n], gates[n])),
-            needs_dx=needs_dx or n > 0,
-            needs_dweights=needs_dweights[n],
-        )
-        arriving, dh_0[states], dc_0[states], own = gradients
-        dweights[:0] = [None] * (len(weights) // num_layers) if own is None else own
-    return (
-        arriving.view(x.shape) if needs_dx and arriving is not None else None,
-        dh_0,
-        dc_0,
-        dweights,
+    rows = _rows(x, c_0, batch_sizes)
+    layers = _layers(weights, num_layers, c_0.shape[0] // num_layers)
+    arriving = (
+        None if dy is None else dy.reshape(rows.total, -1),
+        torch.zeros_like(h_0) if dh_n is None else dh_n,
+        torch.zeros_like(c_0) if dc_n is None else dc_n,
     )
+    dx, dh_0, dc_0, found = stack.backward(
+        *(layers, _outputs(x, below, y, rows), h_0, c_0, rows, list(map(Saved, c, gates))),
+        *(arriving, needs_dx, needs_dweights),
+    )
+    arity, dweights = len(weights) // num_layers, list[Tensor | None]()
+    for own in found:
+        dweights += [None] * arity if own is None else own
+    return None if dx is None else dx.view(x.shape), dh_0, dc_0, dweights
+
+
+def _outputs(x: Tensor, below: Tensor | None, y: Tensor, rows: Rows) -> list[Tensor]:
+    """The input and each layer's output, as rows."""
+    ends = [tensor.reshape(rows.total, tensor.shape[-1]) for tensor in (x, y)]
+    return [ends[0], *([] if below is None else below), ends[1]]
 
 
 def _rows(x: Tensor, c_0: Tensor, batch_sizes: Tensor | None) -> Rows:
@@ -136,10 +131,9 @@ def _rows(x: Tensor, c_0: Tensor, batch_sizes: Tensor | None) -> Rows:
     return Rows.packed(batch_sizes, c_0.shape[1])
 
 
-def _layers(
-    weights: Sequence[Tensor], num_layers: int, directions: int
-) -> list[list[Sequence[Tensor]]]:
-    """The weights of each direction of each layer."""
+def _layers(weights: Sequence[Tensor], num_layers: int, directions: int) -> list[Layer]:
+    from fastlstm.backends.triton.layer import Layer
+
     arity = len(weights) // (num_layers * directions)
     own = [weights[n : n + arity] for n in range(0, len(weights), arity)]
-    return [own[n : n + directions] for n in range(0, len(own), directions)]
+    return [Layer(own[n : n + directions]) for n in range(0, len(own), directions)]

@@ -15,10 +15,9 @@ from torch import Tensor
 
 from fastlstm.backends import padded
 from fastlstm.backends.triton import packing, persistent, steps
-from fastlstm.backends.triton.precision import like_cudnn
 from fastlstm.backends.triton.rows import Rows
 
-Weights = Sequence[Sequence[Tensor]]  # of each direction: weight_ih, weight_hh, perhaps the biases
+States = tuple[Tensor, Tensor]  # of h and c, or their gradients: [D, B, H'], c's in float32
 
 
 class Saved(NamedTuple):
@@ -27,110 +26,89 @@ class Saved(NamedTuple):
     c: Tensor  # [N, D*H'], float32
     gates: Tensor  # [N, D*4*H'], activated, those of a unit side by side
 
+    def rows(self, own: slice) -> Saved:
+        """Those of some steps."""
+        return Saved(self.c[own], self.gates[own])
 
-def forward(
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    weights: Weights,
-    y: Tensor,
-    rows: Rows,
-    saved: Saved | None,
-) -> tuple[Tensor, Tensor]:
-    """One layer; writes ``y [N, D*H]`` and what is saved, returns ``h_n`` and ``c_n [D, B, H]``."""
-    directions, _, hidden = c_0.shape
-    H, total = padded(hidden), x.shape[0]
-    shape = (total, directions, H)
-    weight_ih = packing.pack([own[0] for own in weights], H, x.shape[1]).flatten(0, 1)
-    weight_hh = packing.pack([own[1] for own in weights], H, H)
-    bias = packing.pack_bias(weights, H)
-    gates = x.new_empty(total, directions * 4 * H) if saved is None else saved.gates
-    with torch.cuda.device_of(x), like_cudnn(x):  # type: ignore[no-untyped-call]
-        if bias is None:
-            torch.mm(x, weight_ih.t(), out=gates)
+
+class Layer:
+    """A layer's weights, and as the kernels have them.
+
+    `weights` are of each direction ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and perhaps the two
+    biases ``[4H]``.
+    """
+
+    def __init__(self, weights: Sequence[Sequence[Tensor]]) -> None:
+        self.weights, self.directions = weights, len(weights)
+        self.hidden, self.inputs = weights[0][1].shape[1], weights[0][0].shape[1]
+        self.units = padded(self.hidden)
+        of_input = packing.pack([own[0] for own in weights], self.units, self.inputs)
+        self.weight_ih = of_input.flatten(0, 1)  # [D*4*H', I]
+        self.weight_hh = packing.pack([own[1] for own in weights], self.units, self.units)
+        self.bias = packing.pack_bias(weights, self.units)
+
+    def states(self, h: Tensor, c: Tensor) -> States:
+        """States ``[D, B, H]`` as the recurrence has them."""
+        return packing.padded_units(h, self.units), packing.padded_units(c.float(), self.units)
+
+    def forward(
+        self, x: Tensor, states: States, y: Tensor, rows: Rows, saved: Saved | None
+    ) -> States:
+        """From x ``[N, I]``; writes ``y [N, D*H]`` and what is saved, returns the last states."""
+        total = x.shape[0]
+        gates = x.new_empty(total, self.weight_ih.shape[0]) if saved is None else saved.gates
+        if self.bias is None:
+            torch.mm(x, self.weight_ih.t(), out=gates)
         else:
-            torch.addmm(bias, x, weight_ih.t(), out=gates)
+            torch.addmm(self.bias, x, self.weight_ih.t(), out=gates)
+        shape = total, self.directions, self.units
         c = x.new_empty(0, dtype=torch.float32) if saved is None else saved.c.view(shape)
-        how = persistent.plan_for(x, H, rows, directions, backward=False)
-        h_n, c_n = (steps if how is None else persistent.Kernels(how)).forward(
+        how = persistent.plan_for(x, self.units, rows, self.directions, backward=False)
+        return (steps if how is None else persistent.Kernels(how)).forward(
             gates.view(*shape, 4),
-            weight_hh,
-            packing.padded_units(h_0, H),
-            packing.padded_units(c_0.float(), H),
-            y.view(total, directions, hidden),
+            self.weight_hh,
+            *states,
+            y.view(total, self.directions, self.hidden),
             c,
             rows,
         )
-    return h_n[..., :hidden].contiguous(), c_n[..., :hidden].to(c_0.dtype).contiguous()
 
+    def backward(
+        self, dy: Tensor | None, arriving: States, c_0: Tensor, rows: Rows, saved: Saved
+    ) -> tuple[Tensor, States]:
+        """BPTT: ``dgates [N, D*4*H']`` and the gradients of the first states.
 
-class Gradients(NamedTuple):
-    """What backward returns; None: not wanted."""
-
-    dx: Tensor | None  # [N, I]
-    dh_0: Tensor  # [D, B, H]
-    dc_0: Tensor
-    dweights: list[Tensor] | None  # of each direction, as the weights
-
-
-def backward(
-    dy: Tensor | None,
-    dh_n: Tensor,
-    dc_n: Tensor,
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    weights: Weights,
-    y: Tensor,
-    rows: Rows,
-    saved: Saved,
-    needs_dx: bool,
-    needs_dweights: bool,
-) -> Gradients:
-    """BPTT of one layer, shapes as in `forward`; dy None is zero."""
-    directions, _, hidden = c_0.shape
-    H, total = padded(hidden), x.shape[0]
-    shape = (total, directions, H)
-    weight_ih = packing.pack([own[0] for own in weights], H, x.shape[1]).flatten(0, 1)
-    weight_hh = packing.pack([own[1] for own in weights], H, H)
-    dgates = torch.empty_like(saved.gates)
-    with torch.cuda.device_of(x), like_cudnn(x):  # type: ignore[no-untyped-call]
-        how = persistent.plan_for(x, H, rows, directions, backward=True)
-        dh_0, dc_0 = (steps if how is None else persistent.Kernels(how)).backward(
+        `arriving` are those of the last states, ``c_0 [D, B, H']`` is float32; dy None is zero.
+        """
+        total = saved.c.shape[0]
+        shape, dgates = (total, self.directions, self.units), torch.empty_like(saved.gates)
+        how = persistent.plan_for(saved.gates, self.units, rows, self.directions, backward=True)
+        states = (steps if how is None else persistent.Kernels(how)).backward(
             saved.gates.view(*shape, 4),
             dgates.view(*shape, 4),
-            weight_hh,
+            self.weight_hh,
             saved.c.view(shape),
-            packing.padded_units(c_0.float(), H),
-            None if dy is None else dy.view(total, directions, hidden),
-            packing.padded_units(dh_n, H),
-            packing.padded_units(dc_n.float(), H),
+            c_0,
+            None if dy is None else dy.view(total, self.directions, self.hidden),
+            *arriving,
             rows,
         )
-        dx = dgates @ weight_ih if needs_dx else None
-        dweights = _dweights(dgates, x, h_0, weights, y, rows) if needs_dweights else None
-    dh_0, dc_0 = dh_0[..., :hidden], dc_0[..., :hidden].to(c_0.dtype)
-    return Gradients(dx, dh_0.contiguous(), dc_0.contiguous(), dweights)
+        return dgates, states
 
-
-def _dweights(
-    dgates: Tensor, x: Tensor, h_0: Tensor, weights: Weights, y: Tensor, rows: Rows
-) -> list[Tensor]:
-    """The gradients of the weights of each direction, as nn.LSTM has them."""
-    directions, _, hidden = h_0.shape
-    of_input = (dgates.t() @ x).view(directions, -1, x.shape[1])
-    of_bias = dgates.sum(0).view(directions, -1, 1)
-    found: list[Tensor] = []
-    for d, own in enumerate(weights):
-        gates = own[0].shape[0]
-        h_prev = rows.previous(y.view(-1, directions, hidden)[:, d], h_0[d], reverse=d == 1)
-        of_hidden = dgates.view(x.shape[0], directions, -1)[:, d].t() @ h_prev
-        gradients = [
-            packing.unpack(of_input[d], gates, x.shape[1]),
-            packing.unpack(of_hidden, gates, hidden),
-        ]
-        if len(own) >= 4:
-            bias = packing.unpack(of_bias[d], gates, 1).view(gates)
-            gradients += [bias, bias.clone()]  # of both: they are only ever added
-        found += gradients
-    return found
+    def dweights(
+        self, dgates: Tensor, x: Tensor, h_0: Tensor, y: Tensor, rows: Rows
+    ) -> list[Tensor]:
+        """The gradients of the weights of each direction, as nn.LSTM has them."""
+        of_input = (dgates.t() @ x).view(self.directions, -1, self.inputs)
+        of_bias = dgates.sum(0).view(self.directions, -1, 1)
+        outputs = y.view(-1, self.directions, self.hidden)
+        found: list[Tensor] = []
+        for d, own in enumerate(self.weights):
+            h_prev = rows.previous(outputs[:, d], h_0[d], reverse=d == 1)
+            of_hidden = dgates.view(x.shape[0], self.directions, -1)[:, d].t() @ h_prev
+            found.append(packing.unpack(of_input[d], self.hidden, self.inputs))
+            found.append(packing.unpack(of_hidden, self.hidden, self.hidden))
+            if len(own) >= 4:
+                bias = packing.unpack(of_bias[d], self.hidden, 1).view(-1)
+                found += [bias, bias.clone()]  # of both: they are only ever added
+        return found

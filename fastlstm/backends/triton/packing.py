@@ -29,10 +29,10 @@ def pack_bias(weights: Sequence[Sequence[Tensor]], units: int) -> Tensor | None:
     return pack([(own[2] + own[3])[:, None] for own in weights], units, 1).flatten()
 
 
-def unpack(packed: Tensor, gates: int, columns: int) -> Tensor:
-    """``[4H, K]`` of ``[4*H', K']``: a gradient as nn.LSTM has it; `gates` is 4H."""
-    own = packed.view(-1, 4, packed.shape[-1])[: gates // 4, :, :columns]
-    return own.transpose(0, 1).reshape(gates, columns)
+def unpack(packed: Tensor, hidden: int, columns: int) -> Tensor:
+    """``[4H, K]`` of ``[4*H', K']``: a gradient as nn.LSTM has it."""
+    own = packed.view(-1, 4, packed.shape[-1])[:hidden, :, :columns]
+    return own.transpose(0, 1).reshape(4 * hidden, columns)
 
 
 def padded_units(states: Tensor, units: int) -> Tensor:

@@ -45,6 +45,12 @@ def plan_for(x: Tensor, H: int, rows: Rows, directions: int, backward: bool) -> 
     return plan.choose(H, rows.batch, directions, bits, device_of(x.device.index), backward)
 
 
+def fit_beside_each_other(x: Tensor, H: int, rows: Rows, backward: bool) -> bool:
+    """Whether the kernels of two layers of one direction have room at the same time."""
+    how = plan_for(x, H, rows, 1, backward)
+    return how is not None and 2 * how.grid <= device_of(x.device.index).multiprocessors
+
+
 class Kernels:
     """The persistent kernels of a plan, with the functions of `steps`."""
 

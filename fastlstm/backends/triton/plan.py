@@ -62,12 +62,13 @@ class Limit(NamedTuple):
 # Compiled without spilling in the loop, which tests/triton/test_compile.py holds.
 FORWARD = {
     16: [
-        *(Limit(8, 1, 128), Limit(16, 1, 128), Limit(8, 2, 128), Limit(16, 2, 128)),
-        *(Limit(8, 4, 96), Limit(16, 4, 32)),
+        *(Limit(8, 1, 128), Limit(16, 1, 128), Limit(8, 2, 128), Limit(16, 2, 96)),
+        *(Limit(16, 2, 128, architecture=90), Limit(8, 4, 64), Limit(8, 4, 96, architecture=90)),
+        Limit(16, 4, 32),
     ],
     32: [
         *(Limit(8, 1, 96), Limit(16, 1, 64), Limit(8, 2, 80), Limit(16, 2, 48)),
-        *(Limit(8, 4, 48), Limit(16, 4, 32)),
+        *(Limit(8, 4, 32), Limit(8, 4, 48, architecture=90), Limit(16, 4, 32)),
     ],
 }
 BACKWARD = {

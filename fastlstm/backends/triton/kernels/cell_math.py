@@ -12,7 +12,10 @@ def sigmoid(x):
 
 @gluon.jit
 def tanh(x):
-    """Hyperbolic tangent: no overflow for large x, either sign."""
+    """Hyperbolic tangent: no overflow for large x, either sign.
+
+    It cancels near 0, to 1e-7: far below what products of 16 bits or in TF32 leave.
+    """
     return 2.0 / (1.0 + gl.exp(-2.0 * x)) - 1.0
 
 

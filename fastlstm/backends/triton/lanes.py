@@ -1,0 +1,50 @@
+"""Streams on which the layers of a stack run beside each other."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+
+class Lanes:
+    """A stream for each layer of a stack; with one lane, or on a CPU, the current stream.
+
+    What is allocated in a lane may be used in that lane only, but for what `hand_over` was told.
+    """
+
+    def __init__(self, device: torch.device, count: int) -> None:
+        self._streams: list[torch.cuda.Stream] = []
+        self._done: dict[tuple[int, int], torch.cuda.Event] = {}
+        if count > 1 and device.type == "cuda":
+            self._main = torch.cuda.current_stream(device)
+            self._streams = [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
+            for stream in self._streams:
+                stream.wait_stream(self._main)
+
+    def on(self, lane: int) -> AbstractContextManager[object]:
+        """Within it, work goes to a lane."""
+        return torch.cuda.stream(self._streams[lane]) if self._streams else nullcontext()
+
+    def done(self, lane: int, chunk: int) -> None:
+        """The lane's work on a chunk has been launched."""
+        if self._streams:
+            self._done[lane, chunk] = self._streams[lane].record_event()
+
+    def after(self, lane: int, other: int, chunk: int) -> None:
+        """What follows in a lane waits for another lane's work on a chunk."""
+        if self._streams and (other, chunk) in self._done:
+            self._streams[lane].wait_event(self._done[other, chunk])
+
+    def hand_over(self, tensors: list[Tensor]) -> list[Tensor]:
+        """Tensors of a lane that the current stream will use."""
+        if self._streams:
+            for tensor in tensors:
+                tensor.record_stream(self._main)
+        return tensors
+
+    def join(self) -> None:
+        """The current stream waits for all lanes."""
+        for stream in self._streams:
+            self._main.wait_stream(stream)

@@ -1,0 +1,122 @@
+"""What the offline compiler makes of the GPU kernels: all that a plan may choose, no GPU needed.
+
+No spills in the time loop, weight_hh not loaded in it, its barriers counted, no fence, no atomic.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from offline_cases import SHARED_MEMORY, cases
+
+from fastlstm.backends.triton import plan
+
+ARCHITECTURES = (80, 90, 100)
+OTHER = os.environ.get("FASTLSTM_OTHER_TRITON")
+FEW = 64  # bytes of stack before the loop, where weights are loaded, do not matter
+EVERY = [
+    pytest.param(architecture, name, id=f"sm_{architecture}-{name}")
+    for architecture in ARCHITECTURES
+    for name in cases(architecture)
+]
+VERSIONS = ["own", pytest.param("other", marks=pytest.mark.skipif(not OTHER, reason="no other"))]
+
+
+@cache
+def compiled(architecture, version="own"):
+    """The facts about every kernel, by name: from a process of its own, without interpreter."""
+    python = sys.executable if version == "own" else OTHER
+    environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
+    environment["PYTHONPATH"] = str(Path(plan.__file__).parents[3])
+    script = Path(__file__).with_name("offline.py")
+    done = subprocess.run(
+        [python, script, str(architecture)], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])["kernels"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_from_before(tmp_path_factory):
+    os.environ["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("triton"))
+    yield
+    del os.environ["TRITON_CACHE_DIR"]
+
+
+def products(case):
+    """Instructions of the tensor cores that a step takes."""
+    deep, how = 16 if case.bits == 16 else 8, case.how
+    if isinstance(how, plan.Program):
+        return 4 * (how.units // deep) * max(1, how.units // 8 // plan.WARPS)
+    columns = how.units * (how.k_parts if case.backward else 4)
+    return how.tiles * how.chunks * (how.chunk // deep) * (columns // 8)
+
+
+def loads(case):
+    """The loads of a step but for those that wait: what it needs of x, or of what was saved."""
+    how = case.how
+    if isinstance(how, plan.Program):
+        vectors = max(case.bits // 8, plan.SEQUENCES * how.units * case.bits // 8 // 1024)
+        pairs = 2 * max(1, how.units // 64)
+        return vectors + (4 * pairs + 4 if case.backward else 2)
+    rows = (4 if case.backward else 2) * case.ragged
+    return (6 if case.backward else 1) * how.tiles + rows
+
+
+def waiting_loads(case):
+    """A first load of each vector, one in the loop of a wait, and the word that ends all waits."""
+    how = case.how
+    vectors = plan.SEQUENCES * how.chunk // 32 * case.bits // 128
+    each = how.tiles * how.chunks * (2 * vectors + 1)
+    if how.k_parts > 1:
+        received = how.k_parts * plan.SEQUENCES * how.units // (32 * plan.WARPS)
+        each += how.tiles * (received + 1)
+    return each
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("architecture", "name"), EVERY)
+def test_the_time_loop(architecture, name, version):
+    case, facts = cases(architecture)[name], compiled(architecture, version)[name]
+    loop = facts["loop"]
+    for forbidden in ("LDL", "STL", "MEMBAR", "ERRBAR", "FENCE", "ATOM", "ATOMG", "RED", "REDG"):
+        assert forbidden not in loop, f"{loop[forbidden]} {forbidden}"
+    assert loop["BAR"] == 2 * getattr(case.how, "tiles", 1)
+    assert loop["HMMA"] == products(case)
+    assert loop["LDG"] <= loads(case)
+    if isinstance(case.how, plan.Group):  # a wait may be compiled twice
+        assert loop["LDG"] == loads(case)
+        assert waiting_loads(case) <= loop["LDG.STRONG"] <= 2 * waiting_loads(case)
+    assert facts["registers"] <= 255
+    assert facts["stack"] <= FEW
+    assert facts["shared"] <= SHARED_MEMORY[architecture]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_too_much_for_the_registers_is_seen(architecture):
+    facts = compiled(architecture)["too-much"]
+    assert facts["loop"].get("LDL", 0) > 0
+    assert facts["stack"] > FEW
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_plain_kernels_compile(architecture, version):
+    found = compiled(architecture, version)["cell"]
+    assert set(found) == {"float32", "bfloat16", "float16"}
+    assert all(size > 1000 for sizes in found.values() for size in sizes)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
+@pytest.mark.parametrize("bits", [16, 32])
+def test_shared_memory_is_what_a_plan_counts_on(architecture, backward, bits):
+    for name, case in cases(architecture).items():
+        is_own = case.backward == backward and case.bits == bits
+        if is_own and isinstance(case.how, plan.Group):
+            counted = plan.shared_memory(case.how, bits, backward)
+            assert compiled(architecture)[name]["shared"] <= counted
