@@ -1,33 +1,61 @@
+from functools import partial
+
 import pytest
+import torch
 from standin import Launch
 
-from fastlstm.backends import triton
 from fastlstm.backends.triton import persistent, plan
 
 
 @pytest.fixture
 def launches(monkeypatch):
-    """The persistent kernels run on the CPU; a list of their launches, with what to do to them.
-
-    `device` is what a plan is made for, `faults` and `missing` those of `Launch`.
-    """
+    """The persistent kernels run on the CPU: the launches, and what to do to them."""
     made = Launches()
-    monkeypatch.setattr(triton, "interpreted", lambda: True)
     monkeypatch.setattr(persistent, "plan_for", made.plan_for)
     monkeypatch.setattr(persistent, "_launch", made.launch)
     return made
 
 
 class Launches(list):
+    """Name, grid and polls of each launch.
+
+    device: what plans are made for; wanted: makes them instead of `plan.choose`.
+    faults: by name of a function, pairs of its source and what stands there instead.
+    missing: programs that never come.
+    """
+
     def __init__(self):
         self.device = plan.Device(132, 227 * 1024, 90)
-        self.faults, self.missing, self.wanted = (), (), None
+        self.faults, self.missing, self.wanted = {}, (), None
 
     def plan_for(self, x, H, rows, directions, backward):
-        bits = 8 * x.itemsize
         choose = self.wanted or plan.choose
-        return choose(H, rows.batch, directions, bits, self.device, backward)
+        return choose(H, rows.batch, directions, 8 * x.itemsize, self.device, backward)
 
     def launch(self, kernel, grid, together, **arguments):
-        self.append((kernel.fn.__name__, grid))
-        return Launch(kernel, grid, plan.WARPS, arguments, self.faults, self.missing)
+        done = Launch(kernel, grid, plan.WARPS, arguments, self.faults, self.missing)
+        self.append((done.name, grid, done.polls))
+
+    def kind(self, limit, backward=None):
+        """Groups of this kind, forward in `limit`, backward too unless `backward` says another."""
+        self.wanted = partial(_of_kind, limit, backward or limit)
+
+
+def _of_kind(forward, backward, H, batch, directions, bits, device, is_backward):
+    limit = backward if is_backward else forward
+    return plan.cut(H, batch, directions, bits, limit, is_backward)
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """What is allocated is NaN: an element that nothing wrote shows."""
+    for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
+        monkeypatch.setattr(owner, name, _poisoning(getattr(owner, name)))
+
+
+def _poisoning(allocate):
+    def poisoned(*args, **kwargs):
+        tensor = allocate(*args, **kwargs)
+        return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor
+
+    return poisoned

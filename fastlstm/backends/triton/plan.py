@@ -74,9 +74,9 @@ FORWARD = {
 BACKWARD = {
     16: [
         *(Limit(8, 1, 256), Limit(16, 1, 256), Limit(8, 2, 256), Limit(16, 2, 256)),
-        *(Limit(8, 4, 192), Limit(16, 4, 192)),
-        *(Limit(8, 1, 128, 4, 32), Limit(16, 1, 128, 4, 64, 1), Limit(8, 2, 128, 4, 32)),
-        *(Limit(16, 2, 128, 4, 64, 1, 90), Limit(16, 4, 128, 4, 64, 1, 90)),
+        *(Limit(8, 4, 160), Limit(16, 4, 128)),
+        *(Limit(8, 1, 128, 4, 32), Limit(16, 1, 128, 4, 32, 2), Limit(8, 2, 128, 4, 32)),
+        *(Limit(16, 2, 128, 4, 32, 1, 90), Limit(16, 4, 128, 4, 64, 0, 90)),
     ],
     32: [
         *(Limit(8, 1, 128), Limit(16, 1, 128), Limit(8, 2, 128), Limit(16, 2, 128)),
@@ -100,7 +100,7 @@ def _program(
     H: int, batch: int, directions: int, bits: int, device: Device, backward: bool
 ) -> Program | None:
     units = max(16, 1 << (H - 1).bit_length())
-    if units * bits > (128 * 16 if not backward or bits == 16 else 64 * 32):
+    if units * bits > 128 * 16:
         return None
     resident = units <= 64 or not backward
     needed = 0 if resident else 4 * units * units * bits // 8
