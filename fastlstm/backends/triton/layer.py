@@ -105,7 +105,7 @@ class Layer:
         found: list[Tensor] = []
         for d, own in enumerate(self.weights):
             h_prev = rows.previous(outputs[:, d], h_0[d], reverse=d == 1)
-            of_hidden = dgates.view(x.shape[0], self.directions, -1)[:, d].t() @ h_prev
+            of_hidden = dgates.view(x.shape[0], self.directions, 4 * self.units)[:, d].t() @ h_prev
             found.append(packing.unpack(of_input[d], self.hidden, self.inputs))
             found.append(packing.unpack(of_hidden, self.hidden, self.hidden))
             if len(own) >= 4:

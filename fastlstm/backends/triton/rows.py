@@ -25,7 +25,8 @@ class Rows:
     @staticmethod
     def padded(steps: int, batch: int) -> Rows:
         """All sequences have T steps."""
-        return Rows(batch, range(0, (steps + 1) * batch, batch or 1), False)
+        starts = range(0, (steps + 1) * batch, batch) if batch else [0] * (steps + 1)
+        return Rows(batch, starts, False)
 
     @staticmethod
     def packed(batch_sizes: Tensor, batch: int) -> Rows:
