@@ -17,6 +17,7 @@ import machine_code
 import torch
 import triton
 from offline_cases import Case, case_of, cases, of_limit
+from offline_layouts import layouts_kernel
 from triton.backends.compiler import GPUTarget
 
 from fastlstm.backends.triton import persistent, plan, steps, waits
@@ -108,6 +109,18 @@ def compile_cell(dtype: str, architecture: int) -> list[int]:
     return [len(kernel.asm["cubin"]) for kernel in (forward, backward)]
 
 
+def compiles(bits: int, wrong: bool, architecture: int) -> bool:
+    """Whether the layouts are what the exchange takes them for."""
+    triton.runtime.driver.set_active(Driver(architecture))
+    try:
+        layouts_kernel.warmup(
+            torch.empty(1, dtype=torch.int32), bits, wrong, grid=(1,), num_warps=8
+        )
+    except triton.CompilationError:
+        return False
+    return True
+
+
 def main() -> None:
     architecture = int(sys.argv[1])
     names = list(every_case(architecture))
@@ -116,6 +129,9 @@ def main() -> None:
         facts = pool.map(partial(facts_of, architecture=architecture), names)
         found = dict(zip(names, facts, strict=True))
     found["cell"] = {dtype: compile_cell(dtype, architecture) for dtype in dtypes}
+    found["layouts"] = [
+        [compiles(bits, wrong, architecture) for bits in (16, 32)] for wrong in (False, True)
+    ]
     print(json.dumps({"triton": triton.__version__, "kernels": found}))
 
 

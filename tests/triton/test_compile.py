@@ -116,6 +116,14 @@ def test_the_plain_kernels_compile(architecture, version):
     assert all(size > 1000 for sizes in found.values() for size in sizes)
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_layouts_are_what_the_exchange_takes_them_for(architecture, version):
+    right, wrong = compiled(architecture, version)["layouts"]
+    assert right == [True, True]
+    assert wrong == [False, False]
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("backward", [False, True], ids=["forward", "backward"])
 @pytest.mark.parametrize("bits", [16, 32])

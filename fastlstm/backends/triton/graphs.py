@@ -25,6 +25,7 @@ class Graph:
 
     def __init__(self, function: Callable[..., None], tensors: Sequence[Tensor]) -> None:
         self.own = [torch.empty_like(tensor) for tensor in tensors]
+        function(*self.own)  # kernels that are loaded first may not be captured
         self.replay = capture(lambda: function(*self.own))
 
 
