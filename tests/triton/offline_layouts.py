@@ -1,4 +1,4 @@
-"""What the exchange between programs takes for granted of the layouts, as the compiler sees them."""
+"""What the exchange between programs takes for granted of layouts, as the compiler sees them."""
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
