@@ -75,7 +75,9 @@ def lstm(
     proj_size = h_0.shape[-1] if arity in (3, 5) else 0
     problem = backends.Problem(x.device.type, x.dtype, proj_size)
     if backend == "auto" and x.is_cuda:
-        problem = problem._replace(shape=_shape(x, h_0, c_0, weights, num_layers))
+        problem = problem._replace(
+            shape=_shape(x, h_0, c_0, weights, num_layers, batch_sizes is not None)
+        )
     chosen = backends.select(problem, backend)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
@@ -97,11 +99,16 @@ def lstm(
 
 
 def _shape(
-    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], num_layers: int
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    num_layers: int,
+    packed: bool,
 ) -> backends.Shape:
     states, batch, hidden_size = c_0.shape
     training = _needs_gradient(x, h_0, c_0, weights)
-    return backends.Shape(hidden_size, batch, num_layers, states // num_layers, training)
+    return backends.Shape(hidden_size, batch, num_layers, states // num_layers, training, packed)
 
 
 def _with_gradients(

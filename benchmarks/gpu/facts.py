@@ -25,4 +25,5 @@ if sys.argv[1] == "cuda":
     cache = getattr(gpu, "L2_cache_size", 0)
     print(f"{gpu.name}, sm_{gpu.major}{gpu.minor}, {gpu.total_memory / 2**30:.0f} GiB")
     print(f"{gpu.multi_processor_count} multiprocessors, {cache / 2**20:.0f} MiB of L2")
-    print(f"cuDNN {torch.backends.cudnn.version()}, TF32 in it {torch.backends.cudnn.allow_tf32}")
+    tf32 = torch.backends.cudnn.rnn.fp32_precision == "tf32"
+    print(f"cuDNN {torch.backends.cudnn.version()}, TF32 in its LSTM {tf32}")

@@ -29,6 +29,8 @@ CASES = (
     Case(40, 16, 64, 128, ragged=True),
     Case(40, 8, 64, 128, bidirectional=True),
     Case(32, 8, 64, 128, layers=2),
+    Case(300, 8, 64, 128, layers=2),  # on a GPU in a wavefront of chunks
+    Case(24, 4, 16, 2048),  # on a GPU step by step, as a CUDA graph
 )
 
 

@@ -31,6 +31,7 @@ class Shape(NamedTuple):
     num_layers: int
     directions: int
     training: bool  # something needs a gradient
+    packed: bool = False
 
 
 class Problem(NamedTuple):

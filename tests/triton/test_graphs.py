@@ -17,7 +17,7 @@ def captured(monkeypatch):
     """The functions that were captured, in order; each is called with the graph's own tensors."""
     found = []
 
-    def capture(function):
+    def capture(function, device):
         found.append(function)
         return function
 

@@ -61,10 +61,11 @@ def test_a_hole_in_what_was_measured(sm90):
         problem(SHAPE._replace(training=False)),
         problem(SHAPE._replace(num_layers=2)),
         problem(SHAPE._replace(directions=2)),
+        problem(SHAPE._replace(packed=True)),
         problem(shape=None),
         problem(device="cpu"),
     ],
-    ids=["dtype", "inference", "layers", "directions", "no shape", "cpu"],
+    ids=["dtype", "inference", "layers", "directions", "packed", "no shape", "cpu"],
 )
 def test_what_was_not_measured_is_left_to_torch(sm90, other):
     assert selection.slower(other)

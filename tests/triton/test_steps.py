@@ -51,6 +51,19 @@ def test_strided_input_and_gradient():
     torch.testing.assert_close(*results, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "reduce", [lambda y: y.sum(), lambda y: y.mean(0).sum(), lambda y: y[-1].sum()]
+)
+def test_gradients_that_are_expanded(reduce):
+    """The gradient of a sum has one element of memory, seen many times."""
+    case, found = Case(4, 3, 5, 7), []
+    for module in (make_ours(make_peer(case), "triton"), make_peer(case)):
+        x = make_inputs(case)["input"].requires_grad_()
+        reduce(module(x)[0]).backward()
+        found.append([x.grad, *(p.grad for p in module.parameters())])
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("frozen", ["weight_hh_l0", "bias_ih_l0 bias_hh_l0", "all"])
 def test_what_needs_no_gradient_gets_none(frozen):
     ours = make_ours(make_peer(Case(4, 3, 5, 7)), "triton")

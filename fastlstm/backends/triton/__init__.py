@@ -105,7 +105,7 @@ def backward(
     rows = _rows(x, c_0, batch_sizes)
     layers = _layers(weights, num_layers, c_0.shape[0] // num_layers)
     arriving = (
-        None if dy is None else dy.reshape(rows.total, dy.shape[-1]),
+        None if dy is None else dy.reshape(rows.total, dy.shape[-1]).contiguous(),
         torch.zeros_like(h_0) if dh_n is None else dh_n,
         torch.zeros_like(c_0) if dc_n is None else dc_n,
     )

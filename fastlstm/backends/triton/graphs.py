@@ -13,8 +13,8 @@ from collections.abc import Callable, Hashable, Sequence
 import torch
 from torch import Tensor
 
-MOST = 16  # calls remembered, and their graphs; those not used for longest go first
-MOST_BYTES = 256 << 20  # of a graph's own tensors: with more the kernels are long, not many
+MOST = 8  # calls remembered, and their graphs; those not used for longest go first
+MOST_BYTES = 64 << 20  # of a graph's own tensors: with more the kernels are long, not many
 
 _lock = threading.Lock()
 _graphs: OrderedDict[Hashable, Graph | None] = OrderedDict()
@@ -26,14 +26,19 @@ class Graph:
     def __init__(self, function: Callable[..., None], tensors: Sequence[Tensor]) -> None:
         self.own = [torch.empty_like(tensor) for tensor in tensors]
         function(*self.own)  # kernels that are loaded first may not be captured
-        self.replay = capture(lambda: function(*self.own))
+        self.replay = capture(lambda: function(*self.own), tensors[0].device)
 
 
-def capture(function: Callable[[], None]) -> Callable[[], None]:
-    """What launches on the GPU all that the function did, on the current stream."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+def capture(function: Callable[[], None], device: torch.device) -> Callable[[], None]:
+    """What launches on the device all that the function did, on the current stream.
+
+    On a stream of that device, and with a workspace of cuBLAS that no other graph has.
+    """
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    torch._C._cuda_clearCublasWorkspaces()
+    with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
         function()
+    torch._C._cuda_clearCublasWorkspaces()
     return graph.replay
 
 

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from types import TracebackType
 
 import torch
 from torch import Tensor
 
 
+@cache
+def _streams(device: torch.device, beside: int, count: int) -> tuple[torch.cuda.Stream, ...]:
+    """Kept for each stream that calls: every stream has memory of its own in torch's allocator."""
+    return tuple(torch.cuda.Stream(device) for _ in range(count))  # type: ignore[no-untyped-call]
+
+
 class Lanes:
     """A stream for each layer of a stack; with one lane, or on a CPU, the current stream.
+
+    At the end of its block the current stream waits for all.
 
     What is allocated in a lane may be used in that lane only, but for what `hand_over` was told.
     """
@@ -19,7 +29,7 @@ class Lanes:
         self._done: dict[tuple[int, int], torch.cuda.Event] = {}
         if count > 1 and device.type == "cuda":
             self._main = torch.cuda.current_stream(device)
-            self._streams = [torch.cuda.Stream(device) for _ in range(count)]  # type: ignore[no-untyped-call]
+            self._streams = list(_streams(device, self._main.cuda_stream, count))
             for stream in self._streams:
                 stream.wait_stream(self._main)
 
@@ -44,7 +54,15 @@ class Lanes:
                 tensor.record_stream(self._main)
         return tensors
 
-    def join(self) -> None:
-        """The current stream waits for all lanes."""
+    def __enter__(self) -> Lanes:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """The current stream waits for all lanes, whatever happened."""
         for stream in self._streams:
             self._main.wait_stream(stream)

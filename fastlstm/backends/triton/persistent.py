@@ -213,6 +213,11 @@ def _of_rows(rows: Rows, device: torch.device) -> dict[str, Tensor]:
     if not rows.ragged:  # then neither is read
         unread = Waits.of(device).abort
         return {"starts_ptr": unread, "lengths_ptr": unread}
+    if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "backend='triton' cannot be captured in a CUDA graph with a packed batch: its sizes are "
+            "copied from the CPU at each call"
+        )
     starts = torch.tensor(rows.starts, dtype=torch.int32)
     return {
         name: tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

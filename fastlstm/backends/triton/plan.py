@@ -59,7 +59,7 @@ class Limit(NamedTuple):
 
 
 # In the order in which they are tried: few units a program make steps short, many tiles few groups.
-# Compiled without spilling in the loop, which tests/triton/test_compile.py holds.
+# Compiled without spilling in the loop, which tests/triton/test_offline.py holds.
 FORWARD = {
     16: [
         *(Limit(8, 1, 128), Limit(16, 1, 128), Limit(8, 2, 128), Limit(16, 2, 96)),

@@ -34,7 +34,8 @@ def like_cudnn(x: Tensor) -> Iterator[None]:
     matmul = torch.backends.cuda.matmul
     wanted = "tf32" if uses_tf32(x) else "ieee"
     before = matmul.fp32_precision
-    if x.dtype is not torch.float32 or not x.is_cuda or before == wanted:
+    is_wanted = before == wanted or (before, wanted) == ("none", "ieee")  # what none is for a GEMM
+    if x.dtype is not torch.float32 or not x.is_cuda or is_wanted:
         yield
         return
     matmul.fp32_precision = wanted

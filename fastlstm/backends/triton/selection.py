@@ -17,11 +17,17 @@ def slower(problem: Problem) -> str | None:
     """None if all that was measured around the problem's size was faster, else a reason."""
     if problem.device != "cuda" or problem.shape is None:
         return "it is for CUDA, and chosen by size"
+    if not MEASURED:  # nor ask, under a compiler, what it cannot trace
+        return "its kernels were not yet measured against cuDNN on any GPU"
+    if torch.version.hip:
+        return "it was measured on NVIDIA's GPUs only"
     if problem.dtype is torch.float32 and not float32_is_tf32():
         return "torch's flags ask for float32 products in IEEE, where only its steps run"
     architecture = _architecture()
     if architecture not in MEASURED:
         return f"its kernels were not yet measured against cuDNN on sm_{architecture}"
+    if problem.shape.packed:
+        return "packed batches were not measured"
     kind = kind_of(problem.dtype, problem.shape)
     ratio = around(MEASURED[architecture].get(kind, {}), problem.shape)
     size = f"hidden_size {problem.shape.hidden_size}, batch {problem.shape.batch}"

@@ -35,12 +35,16 @@ def forward(
 
     Returns ``h_n`` and ``c_n``, like ``h_0`` and ``c_0 [L*D, B, H]``.
     """
-    x, (h_n, c_n) = outputs[0], (torch.empty_like(h_0), torch.empty_like(c_0))
+    x, (h_n, c_n) = outputs[0], (h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape))
     chunks = cut(layers, x, rows, backward=False)
     of_layer = [slice(n * one.directions, (n + 1) * one.directions) for n, one in enumerate(layers)]
     states = [one.states(h_0[of], c_0[of]) for one, of in zip(layers, of_layer, strict=True)]
-    with torch.cuda.device_of(x), like_cudnn(x):  # type: ignore[no-untyped-call]
-        lanes = Lanes(x.device, len(layers) if len(chunks) > 1 else 1)
+    lane_count, first = len(layers) if len(chunks) > 1 else 1, list(states)  # kept to the end
+    with (
+        torch.cuda.device_of(x),  # type: ignore[no-untyped-call]
+        like_cudnn(x),
+        Lanes(x.device, lane_count) as lanes,
+    ):
         for n, k in wavefront(len(layers), len(chunks)):
             own, steps = chunks[k]
             with lanes.on(n):
@@ -53,7 +57,7 @@ def forward(
                 if k == len(chunks) - 1:
                     for last, state in zip((h_n, c_n), states[n], strict=True):
                         last[of_layer[n]] = state[..., : layers[n].hidden]
-        lanes.join()
+    del first
     return h_n, c_n
 
 
@@ -73,17 +77,21 @@ def backward(
     Returns those of x ``[N, I]`` (None if not needed), h_0, c_0 and of each layer's weights.
     """
     x, (dy, dh_n, dc_n) = outputs[0], arriving
-    dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
+    dh_0, dc_0 = h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape)
     chunks = cut(layers, x, rows, backward=True)
     of_layer = [slice(n * one.directions, (n + 1) * one.directions) for n, one in enumerate(layers)]
     pairs = list(zip(layers, of_layer, strict=True))
     begun = [one.states(h_0[of], c_0[of])[1] for one, of in pairs]
     states = [one.states(dh_n[of], dc_n[of]) for one, of in pairs]
-    dys = [torch.empty_like(t) if n or needs_dx else None for n, t in enumerate(outputs[:-1])]
+    dys = [t.new_empty(t.shape) if n or needs_dx else None for n, t in enumerate(outputs[:-1])]
     dgates: list[list[Tensor]] = [[] for _ in layers]
     dweights: list[list[Tensor] | None] = [None] * len(layers)
-    with torch.cuda.device_of(x), like_cudnn(x):  # type: ignore[no-untyped-call]
-        lanes = Lanes(x.device, len(layers) if len(chunks) > 1 else 1)
+    lane_count, first = len(layers) if len(chunks) > 1 else 1, list(states)  # kept to the end
+    with (
+        torch.cuda.device_of(x),  # type: ignore[no-untyped-call]
+        like_cudnn(x),
+        Lanes(x.device, lane_count) as lanes,
+    ):
         for back_n, back_k in wavefront(len(layers), len(chunks)):
             n, k = len(layers) - 1 - back_n, len(chunks) - 1 - back_k
             (own, steps), layer, below = chunks[k], layers[n], dys[n]
@@ -108,7 +116,7 @@ def backward(
                         own_h_0 = h_0[of_layer[n]]
                         found = layer.dweights(whole, outputs[n], own_h_0, outputs[n + 1], rows)
                         dweights[n] = lanes.hand_over(found)
-        lanes.join()
+    del first
     return dys[0], dh_0, dc_0, dweights
 
 
