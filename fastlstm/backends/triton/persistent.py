@@ -215,8 +215,8 @@ def _of_rows(rows: Rows, device: torch.device) -> dict[str, Tensor]:
         return {"starts_ptr": unread, "lengths_ptr": unread}
     if device.type == "cuda" and torch.cuda.is_current_stream_capturing():
         raise RuntimeError(
-            "backend='triton' cannot be captured in a CUDA graph with a packed batch: its sizes are "
-            "copied from the CPU at each call"
+            "backend='triton' cannot be captured in a CUDA graph with a packed batch: its sizes "
+            "are copied from the CPU at each call"
         )
     starts = torch.tensor(rows.starts, dtype=torch.int32)
     return {
