@@ -19,12 +19,16 @@ from fastlstm.backends.triton import plan
 ARCHITECTURES = (80, 90, 100)
 OTHER = os.environ.get("FASTLSTM_OTHER_TRITON")
 FEW = 64  # bytes of stack before the loop, where weights are loaded, do not matter
-EVERY = [
-    pytest.param(architecture, name, id=f"sm_{architecture}-{name}")
-    for architecture in ARCHITECTURES
-    for name in cases(architecture)
+NONE = pytest.mark.skipif(not OTHER, reason="FASTLSTM_OTHER_TRITON names no other Triton")
+BUILDS = [
+    *(pytest.param(architecture, "own", id=f"sm_{architecture}") for architecture in ARCHITECTURES),
+    pytest.param(90, "other", id="sm_90-other", marks=NONE),
 ]
-VERSIONS = ["own", pytest.param("other", marks=pytest.mark.skipif(not OTHER, reason="no other"))]
+EVERY = [
+    pytest.param(*build.values, name, id=f"{build.id}-{name}", marks=build.marks)
+    for build in BUILDS
+    for name in cases(build.values[0])
+]
 
 
 @cache
@@ -81,9 +85,8 @@ def waiting_loads(case):
     return each
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize(("architecture", "name"), EVERY)
-def test_the_time_loop(architecture, name, version):
+@pytest.mark.parametrize(("architecture", "version", "name"), EVERY)
+def test_the_time_loop(architecture, version, name):
     case, facts = cases(architecture)[name], compiled(architecture, version)[name]
     loop, spills = facts["loop"], ("LDL", "STL")
     if version == "other" and getattr(case.how, "tiles", 1) == 4:
@@ -108,16 +111,14 @@ def test_too_much_for_the_registers_is_seen(architecture):
     assert facts["stack"] > FEW
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("architecture", "version"), BUILDS)
 def test_the_plain_kernels_compile(architecture, version):
     found = compiled(architecture, version)["cell"]
     assert set(found) == {"float32", "bfloat16", "float16"}
     assert all(size > 1000 for sizes in found.values() for size in sizes)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize(("architecture", "version"), BUILDS)
 def test_layouts_are_what_the_exchange_takes_them_for(architecture, version):
     right, wrong = compiled(architecture, version)["layouts"]
     assert right == [True, True]
