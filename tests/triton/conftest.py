@@ -21,19 +21,20 @@ class Launches(list):
 
     device: what plans are made for; wanted: makes them instead of `plan.choose`.
     faults: by name of a function, pairs of its source and what stands there instead.
-    missing: programs that never come.
+    missing: programs that never come; order: of a grid's programs, see `standin.Turns`.
     """
 
     def __init__(self):
         self.device = plan.Device(132, 227 * 1024, 90)
-        self.faults, self.missing, self.wanted = {}, (), None
+        self.faults, self.missing, self.wanted, self.order = {}, (), None, None
 
     def plan_for(self, x, H, rows, directions, backward):
         choose = self.wanted or plan.choose
         return choose(H, rows.batch, directions, 8 * x.itemsize, self.device, backward)
 
     def launch(self, kernel, grid, together, **arguments):
-        done = Launch(kernel, grid, plan.WARPS, arguments, self.faults, self.missing)
+        order = self.order(grid) if self.order else ()
+        done = Launch(kernel, grid, plan.WARPS, arguments, self.faults, self.missing, order)
         self.append((done.name, grid, done.polls))
 
     def kind(self, limit, backward=None):

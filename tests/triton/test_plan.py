@@ -39,7 +39,8 @@ def test_a_plan_covers_the_problem_and_fits_the_gpu(gpu):
         assert how.programs * how.units >= H
         groups = how.grid // how.programs
         assert groups * how.programs == how.grid
-        assert groups * how.tiles * plan.SEQUENCES >= directions * B
+        assert groups % directions == 0
+        assert groups // directions * how.tiles * plan.SEQUENCES >= B
         assert how.chunk & (how.chunk - 1) == 0
         K = H if not backward else 4 * H // how.k_parts
         assert plan.WARPS * how.chunk * how.chunks >= K
