@@ -17,6 +17,7 @@ import machine_code
 import torch
 import triton
 from offline_cases import Case, case_of, cases, of_limit
+from offline_control import forbidden_kernel
 from offline_layouts import layouts_kernel
 from triton.backends.compiler import GPUTarget
 
@@ -129,6 +130,9 @@ def main() -> None:
         facts = pool.map(partial(facts_of, architecture=architecture), names)
         found = dict(zip(names, facts, strict=True))
     found["cell"] = {dtype: compile_cell(dtype, architecture) for dtype in dtypes}
+    x = torch.empty(256, dtype=torch.int32)
+    control = forbidden_kernel.warmup(x, plan.WARPS, grid=(1,), num_warps=plan.WARPS)
+    found["forbidden"] = machine_code.read(control.asm["cubin"])
     found["layouts"] = [
         [compiles(bits, wrong, architecture) for bits in (16, 32)] for wrong in (False, True)
     ]

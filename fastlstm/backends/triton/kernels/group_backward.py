@@ -58,6 +58,7 @@ def group_backward_kernel(
     PRODUCT: gl.constexpr = layouts.split_k(WARPS)
     LEFT: gl.constexpr = layouts.operand(0, PRODUCT, BITS, True)
     RIGHT: gl.constexpr = layouts.operand(1, PRODUCT, BITS, True)
+    ARRIVING: gl.constexpr = layouts.arriving(WARPS, CHUNK, BITS)
     TO_ADD: gl.constexpr = layouts.to_add(WARPS, UNITS, 1)
     UNIT: gl.constexpr = gl.SliceLayout(0, TO_ADD)
     GATES: gl.constexpr = layouts.four_gates(WARPS, UNITS)
@@ -89,8 +90,8 @@ def group_backward_kernel(
     gate = unit * 4 + gl.arange(0, 4 * UNITS, layout=gl.SliceLayout(0, GATES))[None, :]
     b_unit = first + gl.arange(0, M, layout=gl.SliceLayout(1, UNIT))[:, None]
     u_unit = unit + gl.arange(0, UNITS, layout=gl.SliceLayout(0, UNIT))[None, :]
-    b_left = first + indices(M, 1, LEFT)
-    k_left = indices(WARPS, 0, LEFT) * CHUNK + indices(CHUNK, 2, LEFT)
+    b_left = first + indices(M, 1, ARRIVING)
+    k_left = indices(WARPS, 0, ARRIVING) * CHUNK + indices(CHUNK, 2, ARRIVING)
 
     steps = T
     if RAGGED:
@@ -151,6 +152,7 @@ def group_backward_kernel(
                 k_now = k_left + n * WARPS * CHUNK
                 told = source + gl.where(k_now < 4 * H, k_now, 0)
                 dgates = as_tf32(receive(early[n], told, abort, COUNT, TRIES, SM90))
+                dgates = gl.convert_layout(dgates, LEFT)
                 if n < RESIDENT:
                     sums = mma_v2(dgates, weights[n], sums)
                 else:

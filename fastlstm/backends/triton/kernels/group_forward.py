@@ -59,6 +59,7 @@ def group_forward_kernel(
     PRODUCT: gl.constexpr = layouts.split_k(WARPS)
     LEFT: gl.constexpr = layouts.operand(0, PRODUCT, BITS, True)
     RIGHT: gl.constexpr = layouts.operand(1, PRODUCT, BITS, True)
+    ARRIVING: gl.constexpr = layouts.arriving(WARPS, CHUNK, BITS)
     TO_ADD: gl.constexpr = layouts.to_add(WARPS, UNITS, 4)
     GATES: gl.constexpr = gl.SliceLayout(0, TO_ADD)
     PAIRS: gl.constexpr = layouts.pairs(WARPS, M, UNITS)
@@ -94,8 +95,8 @@ def group_forward_kernel(
     u_unit = unit + gl.arange(0, UNITS, layout=gl.SliceLayout(0, UNIT))[None, :]
     b_pair = first + gl.arange(0, M, layout=gl.SliceLayout(1, PAIRS))[:, None]
     u_pair = unit + gl.arange(0, UNITS, layout=gl.SliceLayout(0, PAIRS))[None, :]
-    b_left = first + indices(M, 1, LEFT)
-    k_left = indices(WARPS, 0, LEFT) * CHUNK + indices(CHUNK, 2, LEFT)
+    b_left = first + indices(M, 1, ARRIVING)
+    k_left = indices(WARPS, 0, ARRIVING) * CHUNK + indices(CHUNK, 2, ARRIVING)
 
     steps = T
     if RAGGED:
@@ -149,6 +150,7 @@ def group_forward_kernel(
                 k_now = k_left + n * WARPS * CHUNK
                 told = source + gl.where(k_now < H, k_now, 0)
                 h = as_tf32(receive(early[n], told, abort, COUNT, TRIES, SM90))
+                h = gl.convert_layout(h, LEFT)
                 if n < RESIDENT:
                     sums = mma_v2(h, weights[n], sums)
                 else:

@@ -27,6 +27,22 @@ def operand(index, product, bits, of_memory):
 
 
 @gluon.constexpr_function
+def arriving(warps, chunk, bits):
+    """``[W, 16, K]`` as operand 0 of `split_k` wants it `of_memory`, but each element once.
+
+    A thread of the operand has those of the smallest chunk twice, and would wait for both.
+    """
+    each = 128 // bits
+    registers = [[0, 0, 1 << n] for n in range(each.bit_length() - 1)] + [[0, 8, 0]]
+    registers += [
+        [0, 0, 1 << n] for n in range((4 * each).bit_length() - 1, chunk.bit_length() - 1)
+    ]
+    lanes = [[0, 0, each], [0, 0, 2 * each], [0, 1, 0], [0, 2, 0], [0, 4, 0]]
+    of_warps = [[1 << n, 0, 0] for n in range(warps.bit_length() - 1)]
+    return gl.DistributedLinearLayout(registers, lanes, of_warps, [], [warps, 16, chunk])
+
+
+@gluon.constexpr_function
 def to_add(warps, units, gates, parts=None):
     """``[parts, M, gates * units]`` to be added over the parts: a unit's gates are one thread's."""
     each = [warps if parts is None else parts, 1, gates]

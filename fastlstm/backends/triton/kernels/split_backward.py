@@ -71,6 +71,7 @@ def split_backward_kernel(
     PRODUCT: gl.constexpr = layouts.split_k(WARPS)
     LEFT: gl.constexpr = layouts.operand(0, PRODUCT, BITS, True)
     RIGHT: gl.constexpr = layouts.operand(1, PRODUCT, BITS, True)
+    ARRIVING: gl.constexpr = layouts.arriving(WARPS, CHUNK, BITS)
     TO_ADD: gl.constexpr = layouts.to_add(WARPS, COLUMNS // 4, 4)
     SUMS: gl.constexpr = gl.SliceLayout(0, TO_ADD)
     FROM_PARTS: gl.constexpr = layouts.to_add(WARPS, UNITS, 1, KPARTS)
@@ -78,7 +79,7 @@ def split_backward_kernel(
     GATES: gl.constexpr = layouts.four_gates(WARPS, UNITS)
     IN_SHARED: gl.constexpr = gl.SwizzledSharedLayout(128 // BITS, 1, 8, order=[1, 2, 0])
     PARTS: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, order=[2, 1, 0])
-    RECEIVED: gl.constexpr = KPARTS * M * UNITS // (32 * WARPS)
+    RECEIVED: gl.constexpr = KPARTS * max(1, M * UNITS // (32 * WARPS))
 
     part = gl.program_id(0) % G
     group = gl.program_id(0) // G
@@ -107,8 +108,8 @@ def split_backward_kernel(
     gate = unit * 4 + gl.arange(0, 4 * UNITS, layout=gl.SliceLayout(0, GATES))[None, :]
     b_unit = first + gl.arange(0, M, layout=gl.SliceLayout(1, UNIT))[:, None]
     u_unit = unit + gl.arange(0, UNITS, layout=gl.SliceLayout(0, UNIT))[None, :]
-    b_left = first + indices(M, 1, LEFT)
-    k_left = k_first + indices(WARPS, 0, LEFT) * CHUNK + indices(CHUNK, 2, LEFT)
+    b_left = first + indices(M, 1, ARRIVING)
+    k_left = k_first + indices(WARPS, 0, ARRIVING) * CHUNK + indices(CHUNK, 2, ARRIVING)
     # Where this program's sums go in a slot, and where those of its units come from.
     m_sums = gl.arange(0, M, layout=gl.SliceLayout(1, SUMS))[:, None]
     n_sums = n_first + gl.arange(0, COLUMNS, layout=gl.SliceLayout(0, SUMS))[None, :]
@@ -171,6 +172,7 @@ def split_backward_kernel(
                 k_now = k_left + n * WARPS * CHUNK
                 told = source + gl.where(k_now < k_end, k_now, 0)
                 dgates = as_tf32(receive(early[n], told, abort, COUNT, TRIES, SM90))
+                dgates = gl.convert_layout(dgates, LEFT)
                 if n < RESIDENT:
                     sums = mma_v2(dgates, weights[n], sums)
                 else:
