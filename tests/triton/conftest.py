@@ -20,7 +20,7 @@ class Launches(list):
     """Name, grid and polls of each launch.
 
     device: what plans are made for; wanted: makes them instead of `plan.choose`.
-    faults: by name of a function, pairs of its source and what stands there instead.
+    faults: by name of a kernel and of a function of it, pairs of source and what is there instead.
     missing: programs that never come; order: of a grid's programs, see `standin.Turns`.
     """
 
@@ -34,7 +34,8 @@ class Launches(list):
 
     def launch(self, kernel, grid, together, **arguments):
         order = self.order(grid) if self.order else ()
-        done = Launch(kernel, grid, plan.WARPS, arguments, self.faults, self.missing, order)
+        faults = self.faults.get(kernel.fn.__name__, {})
+        done = Launch(kernel, grid, plan.WARPS, arguments, faults, self.missing, order)
         self.append((done.name, grid, done.polls))
 
     def kind(self, limit, backward=None):

@@ -34,9 +34,9 @@ def of_chunk(BITS: gl.constexpr, CHUNK: gl.constexpr, WRONG: gl.constexpr):
 def of_units(UNITS: gl.constexpr):
     """What a program tells."""
     GATES: gl.constexpr = gl.to_linear_layout(layouts.four_gates(8, UNITS), [16, 4 * UNITS])
-    gl.static_assert(begins_with(GATES, 1, 4))  # the gates of a unit: one store of `tell_four`
+    gl.static_assert(begins_with(GATES, 1, 4))  # the gates of a unit: one store of `tell`
     PAIRS: gl.constexpr = gl.to_linear_layout(layouts.pairs(8, 16, UNITS), [16, UNITS])
-    gl.static_assert(begins_with(PAIRS, 1, 2))  # two units: one store of `tell_pair`
+    gl.static_assert(begins_with(PAIRS, 1, 2))  # two units: one store of `tell`
     SUMS: gl.constexpr = gl.to_linear_layout(layouts.to_add(8, UNITS, 4), [8, 16, 4 * UNITS])
     gl.static_assert(begins_with(SUMS, 2, 4))  # four sums: one store of `tell_sums`
 

@@ -57,42 +57,45 @@ def test_16_bits(launches, poisoned, dtype, k_parts, resident):
         assert how.chunks >= 2
 
 
+EARLY = "(request(source + gl.where(k_now < k_end, k_now, 0), COUNT),)"
+LEFT_OPERAND = "mma_v2(left, weights[n], "
+# What is told and multiplied is one function's in all kernels: which kernel is run, then the fault.
 FAULTS = {
     "h of another chunk, asked for early": (
         FORWARD,
-        "(request(source + gl.where(k_now < H, k_now, 0), COUNT),)",
-        "(request(source + gl.where(k_left < H, k_left, 0), COUNT),)",
+        ("multiply", EARLY, EARLY.replace("k_now", "k")),
     ),
-    "weights of another chunk": (FORWARD, "mma_v2(h, weights[n], ", "mma_v2(h, weights[0], "),
+    "weights of another chunk": (FORWARD, ("multiply", LEFT_OPERAND, "mma_v2(left, weights[0], ")),
     "dgates of another chunk, asked for early": (
         BACKWARD,
-        "(request(source + gl.where(k_now < 4 * H, k_now, 0), COUNT),)",
-        "(request(source + k_left, COUNT),)",
+        ("multiply", EARLY, "(request(source + k, COUNT),)"),
     ),
     "weights of another chunk in backward": (
         BACKWARD,
-        "mma_v2(dgates, weights[n], ",
-        "mma_v2(dgates, weights[0], ",
+        ("multiply", LEFT_OPERAND, "mma_v2(left, weights[0], "),
     ),
     "weights of another chunk of a part of K": (
         SPLIT_BACKWARD,
-        "mma_v2(dgates, weights[n], ",
-        "mma_v2(dgates, weights[0], ",
+        ("multiply", LEFT_OPERAND, "mma_v2(left, weights[0], "),
     ),
-    "weights past a part of K": (SPLIT_BACKWARD, "* CHUNK < k_end)", "* CHUNK < 4 * H)"),
+    "weights past a part of K": (
+        SPLIT_BACKWARD,
+        (SPLIT_BACKWARD, "*(weight, k, k_end, column < H,", "*(weight, k, 4 * H, column < H,"),
+    ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_wrong_line_is_seen(launches, fault):
-    kernel, right, wrong = FAULTS[fault]
-    launches.faults = {kernel: [(right, wrong)]}
+    kernel, (function, right, wrong) = FAULTS[fault]
+    launches.faults = {kernel: {function: [(right, wrong)]}}
     with pytest.raises((AssertionError, IndexError, TimeoutError)):
         run(launches, Case(3, 3, 4, 140), 1, 4 if kernel == SPLIT_BACKWARD else 1, 8)
 
 
 @pytest.mark.parametrize("kernel", [FORWARD, SPLIT_BACKWARD])
 def test_weights_in_shared_memory_of_another_chunk_are_seen(launches, kernel):
-    launches.faults = {kernel: [("weights[n].load(RIGHT)", "weights[-1].load(RIGHT)")]}
+    fault = ("weights[n].load(RIGHT)", "weights[-1].load(RIGHT)")
+    launches.faults = {kernel: {"multiply": [fault]}}
     with pytest.raises(AssertionError, match="error"):
         run(launches, Case(3, 3, 4, 270), 1, 4 if kernel == SPLIT_BACKWARD else 1, 1)

@@ -82,7 +82,7 @@ def test_without_a_fault_all_is_right(launches, kernel):
 def test_a_wrong_line_is_seen(launches, fault, monkeypatch):
     kernel, right, wrong = FAULTS[fault]
     monkeypatch.setattr(standin, "PATIENCE", 5)
-    launches.faults = {kernel: [(right, wrong)]}
+    launches.faults = {kernel: {kernel: [(right, wrong)]}}
     with pytest.raises((AssertionError, IndexError, TimeoutError)):
         run(launches, kernel)
 
@@ -112,6 +112,6 @@ def test_a_lap_that_is_not_marked_is_seen(launches, monkeypatch):
     """Sums of the lap before would be taken for this one's, or never arrive."""
     monkeypatch.setattr(standin, "PATIENCE", 5)
     launches.kind(GROUP, SPLIT)
-    launches.faults = {"lap_of": [("1 - (s // SLOTS) % 2", "1")]}
+    launches.faults = {SPLIT_BACKWARD: {"lap_of": [("1 - (s // SLOTS) % 2", "1")]}}
     with pytest.raises((AssertionError, TimeoutError)):
         assert_case(Case(12, 5, 4, 32), "triton", 5.0)

@@ -84,7 +84,7 @@ class Kernels:
         sizes = {"T": rows.steps, "B": rows.batch, "H": H, "D": directions}
         variant = {"M": plan.SEQUENCES, "SAVE": save, "RAGGED": rows.ragged}
         if isinstance(self.how, plan.Program):
-            variant |= {"UNITS": self.how.units, "RESIDENT": self.how.resident}
+            variant |= {"UNITS": self.how.units}
             _launch(_kernel("program_forward"), self.how.grid, False, **tensors, **sizes, **variant)
         else:
             _fill_with_ones(told)

@@ -26,7 +26,7 @@ class Program(NamedTuple):
     """A tile of sequences and all units are one program's: no program waits for another."""
 
     units: int  # a power of two, at least H
-    resident: bool  # weight_hh is in registers, else in shared memory
+    resident: bool  # weight_hh is in registers; in backward perhaps in shared memory instead
     grid: int
 
 

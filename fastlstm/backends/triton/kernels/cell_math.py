@@ -52,39 +52,17 @@ def split_gates(values, M: gl.constexpr, UNITS: gl.constexpr):
 
 
 @gluon.jit
+def split_gates_as(values, LAYOUT: gl.constexpr, M: gl.constexpr, UNITS: gl.constexpr):
+    """`split_gates` in float32 and in a layout that has the same elements in the same threads."""
+    i, f, g, o = split_gates(values.to(gl.float32), M, UNITS)
+    i = gl.convert_layout(i, LAYOUT, assert_trivial=True)
+    f = gl.convert_layout(f, LAYOUT, assert_trivial=True)
+    g = gl.convert_layout(g, LAYOUT, assert_trivial=True)
+    o = gl.convert_layout(o, LAYOUT, assert_trivial=True)
+    return i, f, g, o
+
+
+@gluon.jit
 def join_gates(i, f, g, o, M: gl.constexpr, UNITS: gl.constexpr):
     """The inverse of `split_gates`."""
     return gl.reshape(gl.join(gl.join(i, g), gl.join(f, o)), [M, 4 * UNITS])
-
-
-@gluon.jit
-def rows_of(starts_ptr, t, B, RAGGED: gl.constexpr):
-    """The first row of step t, and how many sequences have that step."""
-    if RAGGED:
-        start = gl.load(starts_ptr + t)
-        return start.to(gl.int64), gl.load(starts_ptr + t + 1) - start
-    else:
-        return t.to(gl.int64) * B, B
-
-
-@gluon.jit
-def read_saved(tensors, places, sizes, start, size, start_prev, known):
-    """What backward needs of a step: its gates, c, the c it came from and dy. Zeros outside.
-
-    `tensors` are gates, c, c_0 and dy; `places` the sequences and elements of gates, and of the
-    others; `known` sequences of the step from `start_prev` had a step before.
-    """
-    gates_ptr, c_ptr, c_0_ptr, dy_ptr = tensors
-    b_gates, b, gate, unit = places
-    D, d, B, H, has_dy = sizes
-    here = (b < size) & (unit < H)
-    inside = (b_gates < size) & (gate < 4 * H)
-    gates = gl.load(gates_ptr + ((start + b_gates) * D + d) * 4 * H + gate, mask=inside, other=0.0)
-    row = ((start + b) * D + d) * H + unit
-    c = gl.load(c_ptr + row, mask=here, other=0.0)
-    dy = gl.load(dy_ptr + row, mask=here & has_dy, other=0.0)
-    row = ((start_prev + b) * D + d) * H + unit
-    c_prev = gl.load(c_ptr + row, mask=here & (b < known), other=0.0)
-    row = (d * B + b) * H + unit
-    c_prev += gl.load(c_0_ptr + row, mask=here & (b >= known), other=0.0)
-    return gates, c, c_prev, dy

@@ -118,66 +118,35 @@ def receive(
     return arrived.to(pointers.dtype.element_ty, bitcast=True)
 
 
-@gluon.jit
-def tell_pair(pointers, values, mask):
-    """Stores values in words of 32 bits: two neighbours a thread if they have 16."""
-    if values.dtype.primitive_bitwidth == 16:
-        gl.inline_asm_elementwise(
-            """{
-            .reg .pred p; setp.ne.s32 p, $5, 0;
-            @p st.relaxed.gpu.global.b32 [$2], $4;
-            mov.b32 $0, 0; mov.b32 $1, 0;
-            }""",
-            "=r,=r,l,l,r,r,r",
-            [pointers, values.to(gl.int16, bitcast=True), mask.to(gl.int32)],
-            dtype=gl.int32,
-            is_pure=False,
-            pack=2,
-        )
-    else:
-        gl.inline_asm_elementwise(
-            """{
-            .reg .pred p; setp.ne.s32 p, $3, 0;
-            @p st.relaxed.gpu.global.b32 [$1], $2;
-            mov.b32 $0, 0;
-            }""",
-            "=r,l,r,r",
-            [pointers, values.to(gl.int32, bitcast=True), mask.to(gl.int32)],
-            dtype=gl.int32,
-            is_pure=False,
-            pack=1,
-        )
+@gluon.constexpr_function
+def _store(count, words):
+    """PTX: `count` elements, in `words` registers, to memory if the first flag is not 0."""
+    # registers: results, of which there are none but in name, then pointers, values and flags
+    values = ", ".join(f"${2 * count + n}" for n in range(words))
+    vector = f".v{words}" if words > 1 else ""
+    lines = [
+        f"{{ .reg .pred p; setp.ne.s32 p, ${2 * count + words}, 0;",
+        f"@p st.relaxed.gpu.global{vector}.b32 [${count}], {{{values}}};",
+        *[f"mov.b32 ${n}, 0;" for n in range(count)],
+    ]
+    return "\n".join([*lines, "}"])
+
+
+@gluon.constexpr_function
+def _operands_to_store(count, words):
+    return ",".join(["=r"] * count + ["l"] * count + ["r"] * (words + count))
 
 
 @gluon.jit
-def tell_four(pointers, values, mask):
-    """Stores values four neighbours a thread, in one instruction of 8 or 16 bytes."""
-    if values.dtype.primitive_bitwidth == 16:
-        gl.inline_asm_elementwise(
-            """{
-            .reg .pred p; setp.ne.s32 p, $10, 0;
-            @p st.relaxed.gpu.global.v2.b32 [$4], {$8, $9};
-            mov.b32 $0, 0; mov.b32 $1, 0; mov.b32 $2, 0; mov.b32 $3, 0;
-            }""",
-            "=r,=r,=r,=r,l,l,l,l,r,r,r,r,r,r",
-            [pointers, values.to(gl.int16, bitcast=True), mask.to(gl.int32)],
-            dtype=gl.int32,
-            is_pure=False,
-            pack=4,
-        )
-    else:
-        gl.inline_asm_elementwise(
-            """{
-            .reg .pred p; setp.ne.s32 p, $12, 0;
-            @p st.relaxed.gpu.global.v4.b32 [$4], {$8, $9, $10, $11};
-            mov.b32 $0, 0; mov.b32 $1, 0; mov.b32 $2, 0; mov.b32 $3, 0;
-            }""",
-            "=r,=r,=r,=r,l,l,l,l,r,r,r,r,r,r,r,r",
-            [pointers, values.to(gl.int32, bitcast=True), mask.to(gl.int32)],
-            dtype=gl.int32,
-            is_pure=False,
-            pack=4,
-        )
+def tell(pointers, values, mask, COUNT: gl.constexpr):
+    """Stores values, COUNT neighbours a thread in one instruction: 4, 8 or 16 bytes."""
+    bits: gl.constexpr = values.dtype.primitive_bitwidth
+    words: gl.constexpr = _words(COUNT, bits)
+    code: gl.constexpr = _store(COUNT, words)
+    operands: gl.constexpr = _operands_to_store(COUNT, words)
+    flags = mask.to(gl.int32)
+    told = values.to(gl.int16, bitcast=True) if bits == 16 else values.to(gl.int32, bitcast=True)
+    gl.inline_asm_elementwise(code, operands, [pointers, told, flags], gl.int32, False, COUNT)
 
 
 @gluon.jit

@@ -6,18 +6,17 @@ programs and multiplies them with this program's columns of weight_hh; that is d
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 
 from fastlstm.backends.triton.kernels import layouts
 from fastlstm.backends.triton.kernels.cell_math import (
     cell_backward,
     join_gates,
-    read_saved,
-    rows_of,
-    split_gates,
+    split_gates_as,
 )
-from fastlstm.backends.triton.kernels.exchange import as_tf32, receive, request, tell_four
+from fastlstm.backends.triton.kernels.exchange import tell
 from fastlstm.backends.triton.kernels.layouts import indices
+from fastlstm.backends.triton.kernels.product import hold, multiply
+from fastlstm.backends.triton.kernels.rows import read_saved, rows_and_before
 
 
 @gluon.jit(do_not_specialize=["T", "B", "G", "has_dy"])
@@ -54,15 +53,11 @@ def group_backward_kernel(
     """BPTT of `group_forward_kernel`, on the same grid."""
     BITS: gl.constexpr = dgates_ptr.dtype.element_ty.primitive_bitwidth
     WARPS: gl.constexpr = gl.num_warps()
-    COUNT: gl.constexpr = M * CHUNK // 32
-    PRODUCT: gl.constexpr = layouts.split_k(WARPS)
-    LEFT: gl.constexpr = layouts.operand(0, PRODUCT, BITS, True)
-    RIGHT: gl.constexpr = layouts.operand(1, PRODUCT, BITS, True)
+    RIGHT: gl.constexpr = layouts.operand(1, layouts.split_k(WARPS), BITS, True)
     ARRIVING: gl.constexpr = layouts.arriving(WARPS, CHUNK, BITS)
     TO_ADD: gl.constexpr = layouts.to_add(WARPS, UNITS, 1)
     UNIT: gl.constexpr = gl.SliceLayout(0, TO_ADD)
     GATES: gl.constexpr = layouts.four_gates(WARPS, UNITS)
-    IN_SHARED: gl.constexpr = gl.SwizzledSharedLayout(128 // BITS, 1, 8, order=[1, 2, 0])
     PARTS: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 4, order=[2, 1, 0])
 
     part = gl.program_id(0) % G
@@ -74,15 +69,9 @@ def group_backward_kernel(
     k = indices(WARPS, 0, RIGHT) * CHUNK + indices(CHUNK, 1, RIGHT)
     column = unit + indices(UNITS, 2, RIGHT)
     weight = weight_ptr + (d * 4 * H + k) * H + column
-    weights = ()
-    for n in gl.static_range(CHUNKS):
-        inside = (k + n * WARPS * CHUNK < 4 * H) & (column < H)
-        w = gl.load(weight + n * WARPS * CHUNK * H, mask=inside, other=0.0)
-        if n < RESIDENT:
-            weights = weights + (w,)
-        else:
-            shared = gl.allocate_shared_memory(w.dtype, [WARPS, CHUNK, UNITS], IN_SHARED, w)
-            weights = weights + (shared,)
+    weights = hold(
+        *(weight, k, 4 * H, column < H, H, UNITS, CHUNK, CHUNKS, RESIDENT),
+    )
     parts = gl.allocate_shared_memory(gl.float32, [2, WARPS, M, UNITS], PARTS)
 
     # Elements of two views of a tile: four gates a thread, one unit.
@@ -99,12 +88,10 @@ def group_backward_kernel(
     abort = abort_ptr.to(gl.int64)
     step = 2 * d - 1
     t = (1 - d) * (steps - 1)
-    start, size = rows_of(starts_ptr, t, B, RAGGED)
+    rows = rows_and_before(starts_ptr, t, step, steps > 1, B, RAGGED)
+    start, size, start_prev, size_prev = rows
     after = start  # the first row of the step that was done before, and how many it had
     known = size * 0
-    has_prev = (steps > 1).to(gl.int32)
-    start_prev, size_prev = rows_of(starts_ptr, t + step * has_prev, B, RAGGED)
-    size_prev = size_prev * has_prev
     tensors = (gates_ptr, c_ptr, c_0_ptr, dy_ptr)
     sizes = (D, d, B, H, has_dy != 0)
     dcs = ()
@@ -117,14 +104,12 @@ def group_backward_kernel(
         xs = xs + (read_saved(tensors, places, sizes, start, size, start_prev, size_prev),)
 
     for s in range(steps):
-        # The step that comes next here, and the one after it, which it came from.
-        t = t + step * (s + 1 < steps).to(gl.int32)
+        # The step that comes next here, and the one that it came from.
         has_next = (s + 1 < steps).to(gl.int32)
-        has_prev = (s + 2 < steps).to(gl.int32)
-        start_next, size_next = rows_of(starts_ptr, t, B, RAGGED)
+        t = t + step * has_next
+        rows = rows_and_before(starts_ptr, t, step, s + 2 < steps, B, RAGGED)
+        start_next, size_next, start_prev, size_prev = rows
         size_next = size_next * has_next
-        start_prev, size_prev = rows_of(starts_ptr, t + step * has_prev, B, RAGGED)
-        size_prev = size_prev * has_prev
         dcs_next = ()
         xs_next = ()
         for tile in gl.static_range(TILES):
@@ -133,30 +118,16 @@ def group_backward_kernel(
             x = read_saved(tensors, places, sizes, start_next, size_next, start_prev, size_prev)
             xs_next = xs_next + (x,)
             values, c, c_prev, dy = xs[tile]
-            i, f, g, o = split_gates(values.to(gl.float32), M, UNITS)
-            i = gl.convert_layout(i, UNIT, assert_trivial=True)
-            f = gl.convert_layout(f, UNIT, assert_trivial=True)
-            g = gl.convert_layout(g, UNIT, assert_trivial=True)
-            o = gl.convert_layout(o, UNIT, assert_trivial=True)
+            i, f, g, o = split_gates_as(values, UNIT, M, UNITS)
             ends = (b >= known) & (b < size) & (u_unit < H)  # here the sequence has its last step
             dh_n = gl.load(dh_n_ptr + (d * B + b) * H + u_unit, mask=ends, other=0.0)
 
             from_after = dgates_ptr + ((after + b_left + tile * M) * D + d) * 4 * H
             source = gl.where(b_left + tile * M < known, from_after, zeros_ptr)
-            early = ()
-            for n in gl.static_range(CHUNKS):
-                k_now = k_left + n * WARPS * CHUNK  # past 4 * H weights are 0
-                early = early + (request(source + gl.where(k_now < 4 * H, k_now, 0), COUNT),)
-            sums = gl.zeros([WARPS, M, UNITS], gl.float32, layout=PRODUCT)
-            for n in gl.static_range(CHUNKS):
-                k_now = k_left + n * WARPS * CHUNK
-                told = source + gl.where(k_now < 4 * H, k_now, 0)
-                dgates = as_tf32(receive(early[n], told, abort, COUNT, TRIES, SM90))
-                dgates = gl.convert_layout(dgates, LEFT)
-                if n < RESIDENT:
-                    sums = mma_v2(dgates, weights[n], sums)
-                else:
-                    sums = mma_v2(dgates, weights[n].load(RIGHT), sums)
+            sums = multiply(
+                *(source, k_left, 4 * H, weights, abort),
+                *(M, UNITS, CHUNK, CHUNKS, RESIDENT, TRIES, SM90),
+            )
             buffer = parts.index((s * TILES + tile) & 1)
             buffer.store(sums)
             dh = gl.sum(buffer.load(TO_ADD), axis=0) + (dy.to(gl.float32) + dh_n.to(gl.float32))
@@ -164,10 +135,11 @@ def group_backward_kernel(
 
             told_gates = join_gates(di, df, dg, do, M, UNITS).to(dgates_ptr.dtype.element_ty)
             b_now_gates = b_gates + tile * M
-            tell_four(
+            tell(
                 dgates_ptr + ((start + b_now_gates) * D + d) * 4 * H + gate,
                 gl.convert_layout(told_gates, GATES, assert_trivial=True),
                 (b_now_gates < size) & (gate < 4 * H),
+                4,
             )
             if RAGGED:  # a sequence that is not there yet, or no more
                 dc = gl.where(b < size, dc, dcs[tile])

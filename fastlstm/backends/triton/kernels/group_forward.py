@@ -10,17 +10,13 @@ another computes. Persistent RNNs (Diamos et al. 2016), with Lamport's sentinel 
 
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
-from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 
 from fastlstm.backends.triton.kernels import layouts
-from fastlstm.backends.triton.kernels.cell_math import (
-    cell_forward,
-    join_gates,
-    rows_of,
-    split_gates,
-)
-from fastlstm.backends.triton.kernels.exchange import as_tf32, receive, request, tell_pair
+from fastlstm.backends.triton.kernels.cell_math import cell_forward, join_gates, split_gates
+from fastlstm.backends.triton.kernels.exchange import tell
 from fastlstm.backends.triton.kernels.layouts import indices
+from fastlstm.backends.triton.kernels.product import hold, multiply
+from fastlstm.backends.triton.kernels.rows import rows_of
 
 
 @gluon.jit(do_not_specialize=["T", "B", "G"])
@@ -55,15 +51,12 @@ def group_forward_kernel(
     """All steps of a recurrence. Grid: D * G programs for each TILES * M sequences."""
     BITS: gl.constexpr = y_ptr.dtype.element_ty.primitive_bitwidth
     WARPS: gl.constexpr = gl.num_warps()
-    COUNT: gl.constexpr = M * CHUNK // 32
-    PRODUCT: gl.constexpr = layouts.split_k(WARPS)
-    LEFT: gl.constexpr = layouts.operand(0, PRODUCT, BITS, True)
-    RIGHT: gl.constexpr = layouts.operand(1, PRODUCT, BITS, True)
+    RIGHT: gl.constexpr = layouts.operand(1, layouts.split_k(WARPS), BITS, True)
     ARRIVING: gl.constexpr = layouts.arriving(WARPS, CHUNK, BITS)
     TO_ADD: gl.constexpr = layouts.to_add(WARPS, UNITS, 4)
     GATES: gl.constexpr = gl.SliceLayout(0, TO_ADD)
     PAIRS: gl.constexpr = layouts.pairs(WARPS, M, UNITS)
-    IN_SHARED: gl.constexpr = gl.SwizzledSharedLayout(128 // BITS, 1, 8, order=[1, 2, 0])
+    WORD: gl.constexpr = 32 // BITS  # elements
     PARTS: gl.constexpr = gl.SwizzledSharedLayout(4, 1, 8, order=[2, 1, 0])
 
     part = gl.program_id(0) % G
@@ -75,15 +68,9 @@ def group_forward_kernel(
     k = indices(WARPS, 0, RIGHT) * CHUNK + indices(CHUNK, 1, RIGHT)
     column = unit * 4 + indices(4 * UNITS, 2, RIGHT)
     weight = weight_ptr + (d * 4 * H + column) * H + k
-    weights = ()
-    for n in gl.static_range(CHUNKS):
-        inside = (k + n * WARPS * CHUNK < H) & (column < 4 * H)
-        w = gl.load(weight + n * WARPS * CHUNK, mask=inside, other=0.0)
-        if n < RESIDENT:
-            weights = weights + (w,)
-        else:
-            shared = gl.allocate_shared_memory(w.dtype, [WARPS, CHUNK, 4 * UNITS], IN_SHARED, w)
-            weights = weights + (shared,)
+    weights = hold(
+        *(weight, k, H, column < 4 * H, 1, 4 * UNITS, CHUNK, CHUNKS, RESIDENT),
+    )
     parts = gl.allocate_shared_memory(gl.float32, [2, WARPS, M, 4 * UNITS], PARTS)
 
     # Elements of three views of a tile: four gates a thread, one unit, and pairs of units.
@@ -141,20 +128,10 @@ def group_forward_kernel(
             from_y = y_ptr + ((before + b) * D + d) * H
             from_h_0 = h_0_ptr + (d * B + gl.minimum(b, B - 1)) * H
             source = gl.where(b < known, from_y, from_h_0)
-            early = ()
-            for n in gl.static_range(CHUNKS):
-                k_now = k_left + n * WARPS * CHUNK  # past H weights are 0, h is any that arrives
-                early = early + (request(source + gl.where(k_now < H, k_now, 0), COUNT),)
-            sums = gl.zeros([WARPS, M, 4 * UNITS], gl.float32, layout=PRODUCT)
-            for n in gl.static_range(CHUNKS):
-                k_now = k_left + n * WARPS * CHUNK
-                told = source + gl.where(k_now < H, k_now, 0)
-                h = as_tf32(receive(early[n], told, abort, COUNT, TRIES, SM90))
-                h = gl.convert_layout(h, LEFT)
-                if n < RESIDENT:
-                    sums = mma_v2(h, weights[n], sums)
-                else:
-                    sums = mma_v2(h, weights[n].load(RIGHT), sums)
+            sums = multiply(
+                *(source, k_left, H, weights, abort),
+                *(M, 4 * UNITS, CHUNK, CHUNKS, RESIDENT, TRIES, SM90),
+            )
             buffer = parts.index((s * TILES + tile) & 1)
             buffer.store(sums)
             gates = gl.sum(buffer.load(TO_ADD), axis=0) + xs[tile].to(gl.float32)
@@ -163,7 +140,7 @@ def group_forward_kernel(
 
             exists = (b_pair + tile * M < size) & (u_pair < H)
             told_h = gl.convert_layout(h_t.to(y_ptr.dtype.element_ty), PAIRS)
-            tell_pair(y_ptr + ((start + b_pair + tile * M) * D + d) * H + u_pair, told_h, exists)
+            tell(y_ptr + ((start + b_pair + tile * M) * D + d) * H + u_pair, told_h, exists, WORD)
             if SAVE:
                 kept = join_gates(i, f, g, o, M, UNITS).to(gates_ptr.dtype.element_ty)
                 own = (start + b_gates + tile * M) * D + d

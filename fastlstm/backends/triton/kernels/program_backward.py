@@ -8,11 +8,10 @@ from fastlstm.backends.triton.kernels import layouts
 from fastlstm.backends.triton.kernels.cell_math import (
     cell_backward,
     join_gates,
-    read_saved,
-    rows_of,
-    split_gates,
+    split_gates_as,
 )
 from fastlstm.backends.triton.kernels.exchange import as_tf32
+from fastlstm.backends.triton.kernels.rows import read_saved, rows_and_before
 
 
 @gluon.jit(do_not_specialize=["T", "B", "has_dy"])
@@ -75,29 +74,23 @@ def program_backward_kernel(
         steps = gl.load(lengths_ptr + first)
     step = 2 * d - 1
     t = (1 - d) * (steps - 1)
-    start, size = rows_of(starts_ptr, t, B, RAGGED)
-    has_prev = (steps > 1).to(gl.int32)
-    start_prev, size_prev = rows_of(starts_ptr, t + step * has_prev, B, RAGGED)
+    rows = rows_and_before(starts_ptr, t, step, steps > 1, B, RAGGED)
+    start, size, start_prev, size_prev = rows
     tensors = (gates_ptr, c_ptr, c_0_ptr, dy_ptr)
     places = (b_gates, b, gate, unit)
     sizes = (D, d, B, H, has_dy != 0)
-    x = read_saved(tensors, places, sizes, start, size, start_prev, size_prev * has_prev)
+    x = read_saved(tensors, places, sizes, start, size, start_prev, size_prev)
     for s in range(steps):
+        # The step that comes next here, and the one that it came from.
         has_next = (s + 1 < steps).to(gl.int32)
-        has_prev = (s + 2 < steps).to(gl.int32)
         t = t + step * has_next
-        start_next, size_next = rows_of(starts_ptr, t, B, RAGGED)
+        rows = rows_and_before(starts_ptr, t, step, s + 2 < steps, B, RAGGED)
+        start_next, size_next, start_prev, size_prev = rows
         size_next = size_next * has_next
-        start_prev, size_prev = rows_of(starts_ptr, t + step * has_prev, B, RAGGED)
-        size_prev = size_prev * has_prev
         x_next = read_saved(tensors, places, sizes, start_next, size_next, start_prev, size_prev)
 
         values, c, c_prev, dy = x
-        i, f, g, o = split_gates(values.to(gl.float32), M, UNITS)
-        i = gl.convert_layout(i, PRODUCT, assert_trivial=True)
-        f = gl.convert_layout(f, PRODUCT, assert_trivial=True)
-        g = gl.convert_layout(g, PRODUCT, assert_trivial=True)
-        o = gl.convert_layout(o, PRODUCT, assert_trivial=True)
+        i, f, g, o = split_gates_as(values, PRODUCT, M, UNITS)
         dh_t = dh + dy.to(gl.float32)
         di, df, dg, do, dc_t = cell_backward(i, f, g, o, c, c_prev, dh_t, dc)
         own = join_gates(di, df, dg, do, M, UNITS).to(dgates_ptr.dtype.element_ty)

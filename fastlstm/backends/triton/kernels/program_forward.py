@@ -10,13 +10,9 @@ from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.ampere import mma_v2
 
 from fastlstm.backends.triton.kernels import layouts
-from fastlstm.backends.triton.kernels.cell_math import (
-    cell_forward,
-    join_gates,
-    rows_of,
-    split_gates,
-)
+from fastlstm.backends.triton.kernels.cell_math import cell_forward, join_gates, split_gates_as
 from fastlstm.backends.triton.kernels.exchange import as_tf32
+from fastlstm.backends.triton.kernels.rows import rows_of
 
 
 @gluon.jit(do_not_specialize=["T", "B"])
@@ -37,7 +33,6 @@ def program_forward_kernel(
     D,
     M: gl.constexpr,
     UNITS: gl.constexpr,  # a power of two, at least H
-    RESIDENT: gl.constexpr,  # the weights are in registers, else in shared memory
     SAVE: gl.constexpr,
     RAGGED: gl.constexpr,
 ):
@@ -49,7 +44,6 @@ def program_forward_kernel(
     RIGHT: gl.constexpr = layouts.operand(1, PRODUCT, BITS, False)
     GATES: gl.constexpr = layouts.gates_of_product(WARPS, M, UNITS)
     H_SHARED: gl.constexpr = gl.SwizzledSharedLayout(128 // BITS, 1, 8, order=[1, 0])
-    W_SHARED: gl.constexpr = gl.SwizzledSharedLayout(128 // BITS, 1, 8, order=[0, 1])
 
     d = gl.program_id(0) % D
     first = (gl.program_id(0) // D) * M
@@ -58,12 +52,7 @@ def program_forward_kernel(
     weights = ()
     for n in gl.static_range(4):
         weight = weight_ptr + (d * 4 * H + column * 4 + n) * H + k
-        w = gl.load(weight, mask=(column < H) & (k < H), other=0.0)
-        if RESIDENT:
-            weights = weights + (w,)
-        else:
-            shared = gl.allocate_shared_memory(w.dtype, [UNITS, UNITS], W_SHARED, w)
-            weights = weights + (shared,)
+        weights = weights + (gl.load(weight, mask=(column < H) & (k < H), other=0.0),)
 
     b = first + gl.arange(0, M, layout=gl.SliceLayout(1, PRODUCT))[:, None]
     unit = gl.arange(0, UNITS, layout=gl.SliceLayout(0, PRODUCT))[None, :]
@@ -92,15 +81,11 @@ def program_forward_kernel(
         row = (start_next + b_gates) * D + d
         x_next = gl.load(gates_ptr + row * 4 * H + gate, mask=ahead, other=0.0)
 
-        of_x = split_gates(x.to(gl.float32), M, UNITS)
+        of_x = split_gates_as(x, PRODUCT, M, UNITS)
         left = shared_h.load(LEFT)
         sums = ()
         for n in gl.static_range(4):
-            begin = gl.convert_layout(of_x[n], PRODUCT, assert_trivial=True)
-            if RESIDENT:
-                sums = sums + (mma_v2(left, weights[n], begin),)
-            else:
-                sums = sums + (mma_v2(left, weights[n].load(RIGHT), begin),)
+            sums = sums + (mma_v2(left, weights[n], of_x[n]),)
         i, f, g, o, c_t, h_t = cell_forward(sums[0], sums[1], sums[2], sums[3], c)
         y = h_t.to(y_ptr.dtype.element_ty)
         if RAGGED:  # a sequence that is not there yet, or no more

@@ -10,7 +10,7 @@ from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
 from fastlstm.backends.triton import plan
-from fastlstm.backends.triton.kernels.exchange import tell_four
+from fastlstm.backends.triton.kernels.exchange import tell
 
 SLOTS = gl.constexpr(plan.SLOTS)
 
@@ -62,7 +62,7 @@ def tell_sums(pointers, sums, s, mask):
     """Stores sums of step s, four neighbours a thread."""
     bits = sums.to(gl.int32, bitcast=True)
     marked = (bits & -2) | lap_of(s)
-    tell_four(pointers, marked.to(gl.float32, bitcast=True), mask)
+    tell(pointers, marked.to(gl.float32, bitcast=True), mask, 4)
 
 
 @gluon.jit
