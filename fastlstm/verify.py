@@ -23,7 +23,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
 from fastlstm import backends
 from fastlstm.backends import cpu
-from fastlstm.backends.triton.precision import float32_is_tf32
+from fastlstm.backends.triton.precision import uses_tf32
 from fastlstm.lstm import LSTM
 from fastlstm.verify_cases import DTYPES, GRID, QUICK, Case, make_inputs, make_peer
 
@@ -61,11 +61,6 @@ def relative_error(got: Tensor, oracle: Tensor) -> float:
         return float("inf")
     difference, scale = (got.to(oracle) - oracle).abs(), oracle.abs()
     return (difference.max() / scale.max()).item() if scale.any() else difference.sum().item()
-
-
-def uses_tf32(device: str, dtype: torch.dtype) -> bool:
-    """Whether nn.LSTM multiplies float32 in TF32 there."""
-    return device == "cuda" and dtype is torch.float32 and float32_is_tf32()
 
 
 def allowed(peer_error: float, like: Tensor, slack: float = SLACK) -> float:

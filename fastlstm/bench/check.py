@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from fastlstm.backends.triton.precision import uses_tf32
 from fastlstm.bench.case import Case
 from fastlstm.bench.providers import Provider, parameter_gradients, rows_of
-from fastlstm.verify import TF32_EPS, relative_error, uses_tf32
+from fastlstm.verify import TF32_EPS, relative_error
 from fastlstm.verify_cases import DTYPES
 
 SLACK = 4.0

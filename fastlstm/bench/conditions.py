@@ -15,7 +15,7 @@ import torch
 
 import fastlstm
 from fastlstm import backends
-from fastlstm.verify import uses_tf32
+from fastlstm.backends.triton.precision import uses_tf32
 
 
 def conditions(device: str) -> dict[str, Any]:

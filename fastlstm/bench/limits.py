@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastlstm.backends.triton.precision import uses_tf32
 from fastlstm.bench.case import TRAINING, Case
 from fastlstm.bench.row import Row
 from fastlstm.bench.timing import Call, seconds
-from fastlstm.verify import uses_tf32
 from fastlstm.verify_cases import DTYPES
 
 GEMM_SIZES = {"cpu": (256, 512, 1024, 2048), "cuda": (8192,)}

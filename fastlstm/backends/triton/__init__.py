@@ -136,4 +136,4 @@ def _layers(weights: Sequence[Tensor], num_layers: int, directions: int) -> list
 
     arity = len(weights) // (num_layers * directions)
     own = [weights[n : n + arity] for n in range(0, len(weights), arity)]
-    return [Layer(own[n : n + directions]) for n in range(0, len(own), directions)]
+    return [Layer(n, own[n * directions : (n + 1) * directions]) for n in range(num_layers)]

@@ -17,17 +17,17 @@ def _streams(device: torch.device, beside: int, count: int) -> tuple[torch.cuda.
 
 
 class Lanes:
-    """A stream for each layer of a stack; with one lane, or on a CPU, the current stream.
+    """A stream for each of `count` layers; with one chunk, or on a CPU, the current stream.
 
     At the end of its block the current stream waits for all.
 
     What is allocated in a lane may be used in that lane only, but for what `hand_over` was told.
     """
 
-    def __init__(self, device: torch.device, count: int) -> None:
+    def __init__(self, device: torch.device, count: int, chunks: int) -> None:
         self._streams: list[torch.cuda.Stream] = []
         self._done: dict[tuple[int, int], torch.cuda.Event] = {}
-        if count > 1 and device.type == "cuda":
+        if chunks > 1 and device.type == "cuda":
             self._main = torch.cuda.current_stream(device)
             self._streams = list(_streams(device, self._main.cuda_stream, count))
             for stream in self._streams:

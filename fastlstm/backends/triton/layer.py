@@ -8,6 +8,7 @@ of the weights after it (Appleyard et al. 2016).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -32,24 +33,38 @@ class Saved(NamedTuple):
 
 
 class Layer:
-    """A layer's weights, and as the kernels have them.
+    """Layer n of a stack: its weights, and as the kernels have them, packed when first needed.
 
     `weights` are of each direction ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and perhaps the two
-    biases ``[4H]``.
+    biases ``[4H]``. `own` are its states among those of all layers.
     """
 
-    def __init__(self, weights: Sequence[Sequence[Tensor]]) -> None:
+    def __init__(self, n: int, weights: Sequence[Sequence[Tensor]]) -> None:
         self.weights, self.directions = weights, len(weights)
+        self.own = slice(n * self.directions, (n + 1) * self.directions)
         self.hidden, self.inputs = weights[0][1].shape[1], weights[0][0].shape[1]
         self.units = padded(self.hidden)
-        of_input = packing.pack([own[0] for own in weights], self.units, self.inputs)
-        self.weight_ih = of_input.flatten(0, 1)  # [D*4*H', I]
-        self.weight_hh = packing.pack([own[1] for own in weights], self.units, self.units)
-        self.bias = packing.pack_bias(weights, self.units)
+
+    @cached_property
+    def weight_ih(self) -> Tensor:
+        """``[D*4*H', I]``."""
+        of_input = packing.pack([own[0] for own in self.weights], self.units, self.inputs)
+        return of_input.flatten(0, 1)
+
+    @cached_property
+    def weight_hh(self) -> Tensor:
+        """``[D, 4*H', H']``."""
+        return packing.pack([own[1] for own in self.weights], self.units, self.units)
+
+    @cached_property
+    def bias(self) -> Tensor | None:
+        """``[D*4*H']``."""
+        return packing.pack_bias(self.weights, self.units)
 
     def states(self, h: Tensor, c: Tensor) -> States:
-        """States ``[D, B, H]`` as the recurrence has them."""
-        return packing.padded_units(h, self.units), packing.padded_units(c.float(), self.units)
+        """Its states, of ``[L*D, B, H]``, as the recurrence has them."""
+        h, c = h[self.own], c[self.own].float()
+        return packing.padded_units(h, self.units), packing.padded_units(c, self.units)
 
     def forward(
         self, x: Tensor, states: States, y: Tensor, rows: Rows, saved: Saved | None

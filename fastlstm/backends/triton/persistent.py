@@ -39,7 +39,7 @@ def plan_for(x: Tensor, H: int, rows: Rows, directions: int, backward: bool) -> 
         return None
     if torch.cuda.get_device_capability(x.device)[0] < 8:
         return None
-    if x.dtype is torch.float32 and not uses_tf32(x):
+    if x.dtype is torch.float32 and not uses_tf32("cuda", x.dtype):
         return None
     bits = 8 * x.itemsize
     return plan.choose(H, rows.batch, directions, bits, device_of(x.device.index), backward)
@@ -72,13 +72,14 @@ class Kernels:
         told = y if hidden == H else y.new_empty(*y.shape[:-1], H)
         h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
         tensors = {
-            **{
-                "gates_ptr": gates,
-                "weight_ptr": rounded_to_tf32(weight_hh) if uses_tf32(weight_hh) else weight_hh,
-                "h_0_ptr": _canonical(h_0),
-                "c_0_ptr": c_0,
-            },
-            **{"y_ptr": told, "c_ptr": c, "h_n_ptr": h_n, "c_n_ptr": c_n},
+            "gates_ptr": gates,
+            "weight_ptr": _multiplied(weight_hh),
+            "h_0_ptr": _canonical(h_0),
+            "c_0_ptr": c_0,
+            "y_ptr": told,
+            "c_ptr": c,
+            "h_n_ptr": h_n,
+            "c_n_ptr": c_n,
             **_of_rows(rows, gates.device),
         }
         sizes = {"T": rows.steps, "B": rows.batch, "H": H, "D": directions}
@@ -113,18 +114,19 @@ class Kernels:
             dy = torch.nn.functional.pad(dy, (0, H - dy.shape[-1]))
         dc_0 = torch.empty_like(dc_n)
         tensors = {
-            **{
-                "gates_ptr": gates,
-                "dgates_ptr": dgates,
-                "weight_ptr": rounded_to_tf32(weight_hh) if uses_tf32(weight_hh) else weight_hh,
-                "c_ptr": c,
-            },
-            **{"c_0_ptr": c_0, "dy_ptr": dh_n if dy is None else dy.contiguous(), "dh_n_ptr": dh_n},
-            **{"dc_n_ptr": dc_n, "dc_0_ptr": dc_0},
+            "gates_ptr": gates,
+            "dgates_ptr": dgates,
+            "weight_ptr": _multiplied(weight_hh),
+            "c_ptr": c,
+            "c_0_ptr": c_0,
+            "dy_ptr": dh_n if dy is None else dy.contiguous(),
+            "dh_n_ptr": dh_n,
+            "dc_n_ptr": dc_n,
+            "dc_0_ptr": dc_0,
             **_of_rows(rows, gates.device),
         }
         sizes = {"T": rows.steps, "B": rows.batch, "H": H, "D": directions}
-        sizes |= {"has_dy": int(dy is not None)}
+        sizes["has_dy"] = int(dy is not None)
         variant: dict[str, Any] = {"M": plan.SEQUENCES, "RAGGED": rows.ragged}
         if isinstance(self.how, plan.Program):
             variant |= {"UNITS": self.how.units, "RESIDENT": self.how.resident}
@@ -201,6 +203,12 @@ def _ring(how: plan.Group, device: torch.device) -> Tensor:
     tiles = how.grid // how.programs * how.tiles
     words = plan.SLOTS * tiles * how.k_parts * plan.SEQUENCES * how.programs * how.units
     return torch.zeros(words, device=device)
+
+
+def _multiplied(weight_hh: Tensor) -> Tensor:
+    """The weights as the tensor cores are to see them."""
+    tf32 = uses_tf32(weight_hh.device.type, weight_hh.dtype)
+    return rounded_to_tf32(weight_hh) if tf32 else weight_hh
 
 
 def _canonical(h_0: Tensor) -> Tensor:

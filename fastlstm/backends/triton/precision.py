@@ -20,9 +20,9 @@ def float32_is_tf32() -> bool:
     return bool(rnn.fp32_precision == "tf32")
 
 
-def uses_tf32(x: Tensor) -> bool:
-    """Whether nn.LSTM would multiply tensors like x in TF32."""
-    return x.is_cuda and x.dtype is torch.float32 and float32_is_tf32()
+def uses_tf32(device: str, dtype: torch.dtype) -> bool:
+    """Whether nn.LSTM multiplies tensors of that dtype in TF32 there."""
+    return device == "cuda" and dtype is torch.float32 and float32_is_tf32()
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def like_cudnn(x: Tensor) -> Iterator[None]:
     The flag is the process's: a product that another Python thread starts meanwhile follows it too.
     """
     matmul = torch.backends.cuda.matmul
-    wanted = "tf32" if uses_tf32(x) else "ieee"
+    wanted = "tf32" if uses_tf32(x.device.type, x.dtype) else "ieee"
     before = matmul.fp32_precision
     is_wanted = before == wanted or (before, wanted) == ("none", "ieee")  # what none is for a GEMM
     if x.dtype is not torch.float32 or not x.is_cuda or is_wanted:

@@ -37,27 +37,24 @@ def forward(
     """
     x, (h_n, c_n) = outputs[0], (h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape))
     chunks = cut(layers, x, rows, backward=False)
-    of_layer = [slice(n * one.directions, (n + 1) * one.directions) for n, one in enumerate(layers)]
-    states = [one.states(h_0[of], c_0[of]) for one, of in zip(layers, of_layer, strict=True)]
-    lane_count, first = len(layers) if len(chunks) > 1 else 1, list(states)  # kept to the end
+    first = [layer.states(h_0, c_0) for layer in layers]  # kept to the end, as a lane may read it
+    states = list(first)
     with (
         torch.cuda.device_of(x),  # type: ignore[no-untyped-call]
         like_cudnn(x),
-        Lanes(x.device, lane_count) as lanes,
+        Lanes(x.device, len(layers), len(chunks)) as lanes,
     ):
         for n, k in wavefront(len(layers), len(chunks)):
-            own, steps = chunks[k]
+            (own, steps), layer, kept = chunks[k], layers[n], saved[n]
             with lanes.on(n):
                 lanes.after(n, n - 1, k)
-                kept = saved[n]
                 kept = None if kept is None else kept.rows(own)
                 source, y = outputs[n][own], outputs[n + 1][own]
-                states[n] = layers[n].forward(source, states[n], y, steps, kept)
+                states[n] = layer.forward(source, states[n], y, steps, kept)
                 lanes.done(n, k)
                 if k == len(chunks) - 1:
                     for last, state in zip((h_n, c_n), states[n], strict=True):
-                        last[of_layer[n]] = state[..., : layers[n].hidden]
-    del first
+                        last[layer.own] = state[..., : layer.hidden]
     return h_n, c_n
 
 
@@ -79,18 +76,16 @@ def backward(
     x, (dy, dh_n, dc_n) = outputs[0], arriving
     dh_0, dc_0 = h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape)
     chunks = cut(layers, x, rows, backward=True)
-    of_layer = [slice(n * one.directions, (n + 1) * one.directions) for n, one in enumerate(layers)]
-    pairs = list(zip(layers, of_layer, strict=True))
-    begun = [one.states(h_0[of], c_0[of])[1] for one, of in pairs]
-    states = [one.states(dh_n[of], dc_n[of]) for one, of in pairs]
+    begun = [layer.states(h_0, c_0)[1] for layer in layers]
+    last = [layer.states(dh_n, dc_n) for layer in layers]  # kept to the end, as a lane may read it
+    states = list(last)
     dys = [t.new_empty(t.shape) if n or needs_dx else None for n, t in enumerate(outputs[:-1])]
     dgates: list[list[Tensor]] = [[] for _ in layers]
     dweights: list[list[Tensor] | None] = [None] * len(layers)
-    lane_count, first = len(layers) if len(chunks) > 1 else 1, list(states)  # kept to the end
     with (
         torch.cuda.device_of(x),  # type: ignore[no-untyped-call]
         like_cudnn(x),
-        Lanes(x.device, lane_count) as lanes,
+        Lanes(x.device, len(layers), len(chunks)) as lanes,
     ):
         for back_n, back_k in wavefront(len(layers), len(chunks)):
             n, k = len(layers) - 1 - back_n, len(chunks) - 1 - back_k
@@ -107,16 +102,13 @@ def backward(
                 lanes.done(n, k)
                 dgates[n].insert(0, made)
                 if k == 0:
-                    dh_0[of_layer[n]], dc_0[of_layer[n]] = (
-                        state[..., : layer.hidden] for state in states[n]
-                    )
-                    whole = dgates[n][0] if len(chunks) == 1 else torch.cat(dgates[n])
-                    dgates[n].clear()
+                    for found, state in zip((dh_0, dc_0), states[n], strict=True):
+                        found[layer.own] = state[..., : layer.hidden]
                     if needs_dweights[n]:
-                        own_h_0 = h_0[of_layer[n]]
-                        found = layer.dweights(whole, outputs[n], own_h_0, outputs[n + 1], rows)
-                        dweights[n] = lanes.hand_over(found)
-    del first
+                        whole = made if len(chunks) == 1 else torch.cat(dgates[n])
+                        made_of = outputs[n], h_0[layer.own], outputs[n + 1]
+                        dweights[n] = lanes.hand_over(layer.dweights(whole, *made_of, rows))
+                    dgates[n].clear()
     return dys[0], dh_0, dc_0, dweights
 
 

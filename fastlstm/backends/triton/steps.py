@@ -35,7 +35,7 @@ def forward(
         ``h_n`` and ``c_n [D, B, H]``, of the dtypes of h_0 and c_0.
     """
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
-    key = "forward", tuple(rows.starts), uses_tf32(gates)
+    key = "forward", tuple(rows.starts), uses_tf32(gates.device.type, gates.dtype)
     sources, results = (gates, weight_hh, h_0, c_0), (gates, y, c, h_n, c_n)
     graphs.run(lambda *tensors: _forward(rows, *tensors), key, sources, results)
     return h_n, c_n
@@ -90,7 +90,7 @@ def backward(
     Returns ``dh_0`` and ``dc_0 [D, B, H]``, of the dtypes of dh_n and dc_n, which is float32.
     """
     dh_0, dc_0 = torch.empty_like(dh_n), torch.empty_like(dc_n)
-    key = "backward", tuple(rows.starts), uses_tf32(gates), dy is not None
+    key = "backward", tuple(rows.starts), uses_tf32(gates.device.type, gates.dtype), dy is not None
     sources = gates, weight_hh, c, c_0, dh_n, dc_n, *(() if dy is None else (dy,))
     graphs.run(lambda *tensors: _backward(rows, *tensors), key, sources, (dgates, dh_0, dc_0))
     return dh_0, dc_0
