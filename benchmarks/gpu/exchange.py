@@ -19,7 +19,7 @@ import triton.language as tl
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 
-from fastlstm.backends.triton.kernels.exchange import receive, request, tell_four
+from fastlstm.backends.triton.kernels.exchange import receive, request, tell
 
 NOTHING = 77
 STEPS, WORDS, ROUNDS, TRIES = 2000, 512, 7, gl.constexpr(1 << 20)
@@ -35,7 +35,7 @@ def words_ring(words_ptr, abort_ptr, T, G, SM90: gl.constexpr):
     value = (place * 0 + own).to(gl.float32)
     abort = abort_ptr.to(gl.int64)
     for t in range(T):
-        tell_four(words_ptr + (t * G + own) * 512 + place, value, place >= 0)
+        tell(words_ptr + (t * G + own) * 512 + place, value, place >= 0, 4)
         told = words_ptr + (t * G + neighbour) * 512 + place
         value = receive(request(told, 4), told, abort, 4, TRIES, SM90) * 0.5 + 1.0
 
