@@ -6,16 +6,20 @@ from typing import Any, overload
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm import functional
+from fastlstm import functional, original, tracing
+from fastlstm.flat_weights import FlatWeights
+from fastlstm.identity import LooksLikeLSTM, look_like_torch
 from fastlstm.stream import Stream
 
 State = tuple[Tensor, Tensor]
+_torch_forward: Any = original.LSTM.forward
 
 
-class LSTM(nn.RNNBase):
+@look_like_torch
+class LSTM(LooksLikeLSTM, FlatWeights):
     r"""A multi-layer long short-term memory, as `torch.nn.LSTM`, on fastlstm's kernels.
 
     .. math::
@@ -25,8 +29,8 @@ class LSTM(nn.RNNBase):
         h_t = o_t \odot \tanh(c_t)
 
     The arguments, the parameters and their names, the initial values for a given seed, the
-    `state_dict`, the shapes and the errors are those of `torch.nn.LSTM`. It is a `nn.RNNBase`, but
-    not a `nn.LSTM`: torch.compile(fullgraph=True) refuses subclasses of that.
+    `state_dict`, the shapes and the errors are those of `torch.nn.LSTM`. `isinstance` takes it for
+    one, except in code that is being compiled: torch.compile(fullgraph=True) refuses a nn.LSTM.
 
     Args:
         input_size: features of the input, I.
@@ -55,9 +59,9 @@ class LSTM(nn.RNNBase):
     """
 
     # The checks of the arguments, and their words, are nn.LSTM's own.
-    get_expected_cell_size: Any = nn.LSTM.get_expected_cell_size
-    check_forward_args: Any = nn.LSTM.check_forward_args
-    permute_hidden: Any = nn.LSTM.permute_hidden
+    get_expected_cell_size: Any = original.LSTM.get_expected_cell_size
+    check_forward_args: Any = original.LSTM.check_forward_args
+    permute_hidden: Any = original.LSTM.permute_hidden
 
     def __init__(
         self,
@@ -91,9 +95,13 @@ class LSTM(nn.RNNBase):
         shown: str = super().extra_repr()
         return shown if self.precision is None else f"{shown}, precision={self.precision!r}"
 
+    def __prepare_scriptable__(self) -> original.LSTM:
+        """What torch.jit.script compiles: its graphs run where fastlstm is not installed."""
+        return original.alike(self, original.LSTM)
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         state = {"backend": "auto", "precision": None} | state
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)
 
     @overload
     def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]: ...
@@ -107,9 +115,13 @@ class LSTM(nn.RNNBase):
         self, input: Tensor | PackedSequence, hx: State | None = None
     ) -> tuple[Tensor | PackedSequence, State]:
         """The output of the last layer at every step, and the final states of every layer."""
-        self._refresh_flat_weights()
+        if tracing.records_module(input):
+            return tracing.as_module(self, input, hx)  # type: ignore[no-any-return]
+        if tracing.records_torch():
+            return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
+        weights = self._current_weights()
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx)
+            return self._forward_packed(input, hx, weights)
         dim = input.dim()
         if dim not in (2, 3):
             raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {dim}D instead")
@@ -119,9 +131,10 @@ class LSTM(nn.RNNBase):
             hx = self._zero_state(x, x.size(batch_dim))
         else:
             hx = self._batched_state(hx, dim == 3)
-        if not self._fits(x, hx, x.size(batch_dim)):
+        if not self._fits(x, hx, x.size(batch_dim), weights):
             self.check_forward_args(x, hx, None)
-        output, state = self._layers(x.transpose(0, 1) if self.batch_first else x, hx, None)
+        x = x.transpose(0, 1) if self.batch_first else x
+        output, state = self._layers(x, hx, None, weights)
         if self.batch_first:
             output = output.transpose(0, 1)
         if dim == 3:
@@ -146,39 +159,31 @@ class LSTM(nn.RNNBase):
         return Stream(self._weights_by_layer, batch_size, self.precision)
 
     def _weights_by_layer(self) -> list[list[Tensor]]:
-        self._refresh_flat_weights()
-        weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
+        weights = self._current_weights()
         arity = len(weights) // self.num_layers
         return [weights[n : n + arity] for n in range(0, len(weights), arity)]
 
-    def _refresh_flat_weights(self) -> None:
-        """`_update_flat_weights`, where it would find a change: it asks getattr for each, 4 us."""
-        parameters = self._parameters
-        for ref, name in zip(self._flat_weight_refs, self._flat_weights_names, strict=True):
-            if ref is None or ref() is not parameters.get(name):
-                self._update_flat_weights()
-                break
-
-    def _fits(self, x: Tensor, hx: State, batch: int) -> bool:
+    def _fits(self, x: Tensor, hx: State, batch: int, weights: list[Tensor]) -> bool:
         """Whether `check_forward_args`, which takes longer, would find nothing to object to."""
         rows = self.num_layers * (2 if self.bidirectional else 1)
         return (
-            x.dtype == self._flat_weights[0].dtype  # type: ignore[union-attr]
+            x.dtype == weights[0].dtype
             and x.size(-1) == self.input_size
             and hx[0].shape == (rows, batch, self.proj_size or self.hidden_size)
             and hx[1].shape == (rows, batch, self.hidden_size)
         )
 
     def _forward_packed(
-        self, input: PackedSequence, hx: State | None
+        self, input: PackedSequence, hx: State | None, weights: list[Tensor]
     ) -> tuple[PackedSequence, State]:
         x, batch_sizes, sorted_indices, unsorted_indices = input
-        if hx is None:
-            hx = self._zero_state(x, int(batch_sizes[0]))
-        else:
-            hx = self.permute_hidden(hx, sorted_indices)
-        self.check_forward_args(x, hx, batch_sizes)
-        output, state = self._layers(x, hx, batch_sizes)
+        # A compiler knows the length of the indices, but no element of batch_sizes.
+        indices = sorted_indices
+        batch = int(batch_sizes[0]) if indices is None else indices.size(0)
+        hx = self._zero_state(x, batch) if hx is None else self.permute_hidden(hx, indices)
+        if x.dim() != 2 or not self._fits(x, hx, batch, weights):
+            self.check_forward_args(x, hx, batch_sizes)
+        output, state = self._layers(x, hx, batch_sizes, weights)
         packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         return packed, self.permute_hidden(state, unsorted_indices)
 
@@ -200,8 +205,9 @@ class LSTM(nn.RNNBase):
             )
         return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
 
-    def _layers(self, x: Tensor, hx: State, batch_sizes: Tensor | None) -> tuple[Tensor, State]:
-        weights: list[Tensor] = self._flat_weights  # type: ignore[assignment]
+    def _layers(
+        self, x: Tensor, hx: State, batch_sizes: Tensor | None, weights: list[Tensor]
+    ) -> tuple[Tensor, State]:
         backend, precision = self.backend, self.precision
         if self.dropout == 0 or not self.training or self.num_layers == 1:
             x, h_n, c_n = functional.lstm(

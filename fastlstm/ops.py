@@ -152,6 +152,13 @@ _forward_operator = torch.ops.fastlstm.lstm_forward.default
 _backward_operator = torch.ops.fastlstm.lstm_backward.default
 
 
+def _tell_flop_counters() -> None:
+    if not torch.compiler.is_compiling() and torch._C._len_torch_dispatch_stack():
+        from fastlstm import flops  # its formulas are of the operators above
+
+        flops.tell_counters()
+
+
 def lstm_forward(
     x: Tensor,
     h_0: Tensor,
@@ -182,6 +189,8 @@ def lstm_forward(
         ``below``, ``c`` and ``gates``, which may be None where nothing is saved.
     """
     plain = eager.is_plain((x, h_0, c_0, batch_sizes, *weights))
+    if not plain:
+        _tell_flop_counters()
     call = _forward if plain else _forward_operator
     return call(x, h_0, c_0, weights, batch_sizes, num_layers, save, backend, precision)
 
@@ -212,5 +221,7 @@ def lstm_backward(
     """
     inputs = x, h_0, c_0, weights, batch_sizes, num_layers, y, below, c, gates
     plain = eager.is_plain((dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, y, below, c, gates, *weights))
+    if not plain:
+        _tell_flop_counters()
     call = _backward if plain else _backward_operator
     return call(dy, dh_n, dc_n, *inputs, needs_dx, needs_dweights, backend)

@@ -29,7 +29,7 @@ def lstm(
         h_0: ``[L*D, B, H]``, or ``[L*D, B, P]`` with a projection.
         c_0: ``[L*D, B, H]``.
         weights: for each direction of each layer ``weight_ih [4H, I]`` (after the first layer
-            ``[4H, D*H]``), ``weight_hh [4H, H]``, any number of biases ``[4H]``, and for a
+            ``[4H, D*H]``), ``weight_hh [4H, H]``, perhaps two biases ``[4H]``, and for a
             projection ``weight_hr [P, H]`` (Sak et al. 2014).
         batch_sizes: ``[T]`` int64 on the CPU, as in a `PackedSequence`; None for a padded batch.
         num_layers: L; each layer takes the output of the one before.
@@ -71,13 +71,14 @@ def _direction(
     steps: Sequence[Tensor], h: Tensor, c: Tensor, weights: Sequence[Tensor], reverse: bool
 ) -> tuple[list[Tensor], Tensor, Tensor]:
     weight_ih, weight_hh, *rest = weights
-    biases = [w for w in rest if w.dim() == 1]
-    bias = sum(biases[1:], biases[0]) if biases else None
-    weight_hr = next((w for w in rest if w.dim() == 2), None)
+    biases = [w for w in rest if len(w.shape) == 1]
+    bias_ih, bias_hh = biases or (None, None)
+    weight_hr = next((w for w in rest if len(w.shape) == 2), None)
     output = []
     for x_t in reversed(steps) if reverse else steps:
         rows = x_t.shape[0]  # of sequences that reach this step; the others keep their state
-        i, f, g, o = (F.linear(x_t, weight_ih, bias) + F.linear(h[:rows], weight_hh)).chunk(4, -1)
+        gates = F.linear(x_t, weight_ih, bias_ih) + F.linear(h[:rows], weight_hh, bias_hh)
+        i, f, g, o = gates.chunk(4, -1)
         c_t = f.sigmoid() * c[:rows] + i.sigmoid() * g.tanh()
         h_t = o.sigmoid() * c_t.tanh()
         if weight_hr is not None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from fastlstm import original
+
 DTYPES: dict[str, torch.dtype] = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -80,7 +82,7 @@ def make_peer(case: Case) -> nn.LSTM:
     """The nn.LSTM of a case, on the CPU, its weights rounded to the dtype."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        lstm = nn.LSTM(
+        lstm = original.LSTM(
             case.I,
             case.H,
             case.layers,

@@ -12,8 +12,9 @@ import fastlstm
 PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` is a leaf.
 LAYERS = [
-    "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "lstm", "stream",
-    "functional", "autograd", "ops", "eager", "backends", "_C", "reference",
+    "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert", "lstm",
+    "cell", "stream", "identity", "flat_weights", "tracing", "functional", "autograd", "ops",
+    "flops", "eager", "backends", "_C", "original", "reference",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 
+from fastlstm import original
 from fastlstm.verify_cases import DTYPES
 
 INFERENCE, FORWARD, TRAINING, DECODE = "inference", "forward", "forward+backward", "decode"
@@ -71,7 +72,7 @@ class Case:
         """The nn.LSTM, with the same weights on every call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            lstm = nn.LSTM(self.I, self.H, self.layers, bidirectional=self.bidirectional)
+            lstm = original.LSTM(self.I, self.H, self.layers, bidirectional=self.bidirectional)
         return lstm.to(device, DTYPES[self.dtype])
 
     def make_input(self, device: str, requires_grad: bool) -> torch.Tensor | PackedSequence:

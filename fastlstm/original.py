@@ -1,0 +1,22 @@
+"""PyTorch's own LSTM classes, bound once: ours may be put in their place in `torch.nn`."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from torch import nn
+from torch.nn import LSTM, LSTMCell
+
+__all__ = ["LSTM", "LSTMCell", "alike"]
+
+Module = TypeVar("Module", LSTM, LSTMCell)
+OURS = ("backend", "precision", "_held")  # attributes that torch's classes don't have
+
+
+def alike(module: nn.Module, cls: type[Module]) -> Module:
+    """A module of torch's class with the parameters, hooks and mode of one of ours."""
+    twin = cls.__new__(cls)
+    twin.__dict__ = {name: value for name, value in vars(module).items() if name not in OURS}
+    if isinstance(twin, LSTM):
+        twin._init_flat_weights()
+    return twin

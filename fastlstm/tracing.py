@@ -1,0 +1,32 @@
+"""Calls that are recorded by a tracer which must find nn.LSTM: its operator, or its module.
+
+A graph of torch.jit.trace runs where fastlstm is not installed, ONNX has an operator for LSTMs, and
+torch.fx takes modules of torch.nn for one node.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def records_torch() -> bool:
+    """Whether the call is traced for a graph that runs without fastlstm."""
+    if torch.compiler.is_compiling():
+        return torch.compiler.is_exporting() and bool(torch.onnx.is_in_onnx_export())
+    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+
+
+def records_module(input: Any) -> bool:
+    """Whether the call is traced by torch.fx."""
+    return type(input) is not Tensor and isinstance(input, torch.fx.Proxy)
+
+
+def as_module(module: nn.Module, *args: Any) -> Any:
+    """The call as one node of the graph, as it is for the modules of torch.nn."""
+    tracer = args[0].tracer
+    while args and args[-1] is None:
+        args = args[:-1]
+    return tracer.create_proxy("call_module", tracer.path_of_module(module), args, {})
