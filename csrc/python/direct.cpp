@@ -14,11 +14,11 @@ struct Stack {
 
   Stack(Reader& read, py::handle x, py::handle h_0, py::handle c_0, std::int64_t weights,
         std::int64_t num_layers)
-      : L(num_layers) {
+      : L(num_layers > 0 ? num_layers : 1) {
     const auto x_shape = read.extents(x), h_shape = read.extents(h_0), c_shape = read.extents(c_0);
     T = x_shape[0], B = x_shape[1], I = x_shape[2];
     S = c_shape[0], H = c_shape[2], O = h_shape[2];
-    D = L > 0 ? S / L : 0;
+    D = S / L;
     arity = S > 0 ? weights / S : 0;
     width = D * ((H + kPadding - 1) / kPadding * kPadding);
     fits = read.fits() && T * B * I * H * O > 0 && (D == 1 || D == 2) && D * L == S && arity >= 2 &&
@@ -47,9 +47,9 @@ struct Stack {
   }
 };
 
-py::object new_empty(py::handle tensor, Extents shape) {
-  py::tuple sizes(shape.size());
-  for (std::size_t d = 0; d < shape.size(); ++d) sizes[d] = py::int_(shape.begin()[d]);
+py::object new_empty(py::handle tensor, Extents shape, bool flat = false) {
+  py::tuple sizes(shape.size() - flat);
+  for (std::size_t d = flat; d < shape.size(); ++d) sizes[d - flat] = py::int_(shape.begin()[d]);
   return tensor.attr("new_empty")(sizes);
 }
 
@@ -76,7 +76,8 @@ Direct::Direct(py::type tensor, py::object empty_like, std::int64_t most)
 py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::object given,
                            std::int64_t num_layers, bool save, int threads) {
   if (!api_) return py::none();
-  Reader read(*api_, x, most_);
+  const bool cell = num_layers == 0;
+  Reader read(*api_, x, most_, cell);
   const Items items(given);
   const Stack s(read, x, h_0, c_0, items.size(), num_layers);
   const std::int64_t rows = s.T * s.B, features = s.D * s.O;
@@ -86,11 +87,13 @@ py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::obj
   const AddressesOf<3> in = {read.take(x, {s.T, s.B, s.I}), read.take(h_0, {s.S, s.B, s.O}),
                              read.take(c_0, {s.S, s.B, s.H})};
   if (!read.fits()) return py::none();
-  const py::object y = features == s.I ? like(x) : new_empty(x, {s.T, s.B, features});
   const py::object h_n = like(h_0), c_n = like(c_0);
+  const py::object y = cell              ? h_n
+                       : features == s.I ? like(x)
+                                         : new_empty(x, {s.T, s.B, features});
   py::object below = py::none(), c = py::none(), gates = py::none();
-  if (save) c = new_empty(x, {s.L, rows, s.width});
-  if (save) gates = new_empty(x, {s.L, rows, 4 * s.width});
+  if (save) c = new_empty(x, {s.L, rows, s.width}, cell);
+  if (save) gates = new_empty(x, {s.L, rows, 4 * s.width}, cell);
   if (save && s.L > 1) below = new_empty(x, {s.L - 1, rows, features});
   const AddressesOf<3> out = {read.take(y, {s.T, s.B, features}), read.take(h_n, {s.S, s.B, s.O}),
                               read.take(c_n, {s.S, s.B, s.H})};
@@ -109,7 +112,7 @@ py::object Direct::backward(py::tuple arriving, py::handle x, py::handle h_0, py
                             py::object given, std::int64_t num_layers, py::tuple kept,
                             bool needs_dx, py::object needs_dweights, int threads) {
   if (!api_) return py::none();
-  Reader read(*api_, x, most_);
+  Reader read(*api_, x, most_, num_layers == 0);
   const Items items(given);
   const Stack s(read, x, h_0, c_0, items.size(), num_layers);
   const Items needs(needs_dweights);

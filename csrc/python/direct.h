@@ -15,7 +15,8 @@ class Direct {
   // are left to Python, which has kept memory for them.
   Direct(pybind11::type tensor, pybind11::object empty_like, std::int64_t most);
 
-  // As cpu.forward: (y, h_n, c_n, below, c, gates), or None.
+  // As cpu.forward: (y, h_n, c_n, below, c, gates), or None. With num_layers = 0 one step of one
+  // layer, whose tensors lack the dimension of steps, or of layers; y is h_n.
   pybind11::object forward(pybind11::handle x, pybind11::handle h_0, pybind11::handle c_0,
                            pybind11::object weights, std::int64_t num_layers, bool save,
                            int threads);

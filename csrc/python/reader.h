@@ -17,9 +17,10 @@ using Extents = std::initializer_list<std::int64_t>;
 // Reads tensors, and notes whether all were as they should be.
 class Reader {
  public:
-  // Takes tensors of fewer than `most` elements, of the type of the first one.
-  Reader(const dlpack::ExchangeApi& api, py::handle first, std::int64_t most)
-      : api_(api), most_(most) {
+  // Takes tensors of fewer than `most` elements, of the type of the first one. If `flat`, those of
+  // three dimensions lack the first one, which is 1.
+  Reader(const dlpack::ExchangeApi& api, py::handle first, std::int64_t most, bool flat)
+      : api_(api), most_(most), flat_(flat) {
     dlpack::Tensor tensor{};
     fits_ = read(first, tensor);
     type_ = tensor.type;
@@ -32,7 +33,8 @@ class Reader {
   // The extents of a tensor of three dimensions; else zeros.
   std::array<std::int64_t, 3> extents(py::handle object) {
     dlpack::Tensor tensor{};
-    if (!fits_ || !read(object, tensor) || tensor.dimensions != 3) return {};
+    if (!fits_ || !read(object, tensor) || tensor.dimensions != (flat_ ? 2 : 3)) return {};
+    if (flat_) return {1, tensor.shape[0], tensor.shape[1]};
     return {tensor.shape[0], tensor.shape[1], tensor.shape[2]};
   }
   // The address of a contiguous tensor of this shape, of the type of the first one or float32.
@@ -59,11 +61,12 @@ class Reader {
     return type.code == code && type.bits == bits && type.lanes == 1;
   }
   bool has(const dlpack::Tensor& tensor, Extents shape) const {
-    if (tensor.dimensions != static_cast<std::int32_t>(shape.size())) return false;
+    const std::size_t lacking = flat_ && shape.size() == 3 ? 1 : 0;
+    if (tensor.dimensions != static_cast<std::int32_t>(shape.size() - lacking)) return false;
     std::int64_t count = 1;
-    for (std::size_t d = 0; d < shape.size(); ++d) {
-      if (tensor.shape[d] != shape.begin()[d]) return false;
-      count *= tensor.shape[d];
+    for (std::size_t d = lacking; d < shape.size(); ++d) {
+      if (tensor.shape[d - lacking] != shape.begin()[d]) return false;
+      count *= shape.begin()[d];
     }
     return count > 0 && count < most_ && is_contiguous(tensor);
   }
@@ -83,6 +86,7 @@ class Reader {
 
   const dlpack::ExchangeApi& api_;
   std::int64_t most_;
+  bool flat_;
   dlpack::DataType type_{};
   bool fits_ = true;
 };

@@ -73,7 +73,7 @@ def forward(
     precision: str = "",
 ) -> Outputs:
     """See `fastlstm.ops.lstm_forward`; what is not saved is None."""
-    if batch_sizes is None and not precision:
+    if batch_sizes is None and not precision and num_layers > 0:
         threads = torch.get_num_threads()
         outputs = _direct.forward(x, h_0, c_0, weights, num_layers, save, threads)
         if outputs is not None:
@@ -124,7 +124,7 @@ def backward(
     needs_dweights: Sequence[bool],
 ) -> Gradients:
     """See `fastlstm.ops.lstm_backward`; gradients that are not needed are None."""
-    if batch_sizes is None:
+    if batch_sizes is None and num_layers > 0:
         arrived, kept = (dy, dh_n, dc_n), (y, below, c, gates)
         needs, threads = (needs_dx, needs_dweights), torch.get_num_threads()
         gradients = _direct.backward(
@@ -157,6 +157,38 @@ def backward(
         [_address(w) for w in dweights],
     )
     return dx, dh_0, dc_0, dweights
+
+
+def cell_forward(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], save: bool
+) -> tuple[Tensor | None, ...] | None:
+    """One step: h, c ``[B, H]``, and what is saved for backward; None: not one for this path.
+
+    x is ``[B, I]``, h_0 and c_0 are ``[B, H]``.
+    """
+    outputs = _direct.forward(x, h_0, c_0, weights, 0, save, torch.get_num_threads())
+    if outputs is None:
+        return None
+    _, h, c, _, *kept = outputs
+    return h, c, *kept
+
+
+def cell_backward(
+    dh: Tensor | None,
+    dc: Tensor | None,
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    h: Tensor,
+    kept: Sequence[Tensor],
+    needs: tuple[bool, bool],
+) -> Gradients | None:
+    """dx, dh_0, dc_0 and dweights of `cell_forward`, or None; `needs`: whether dx and dweights."""
+    arriving, results = (None, dh, dc), (h, None, *kept)
+    return _direct.backward(
+        arriving, x, h_0, c_0, weights, 0, results, needs[0], (needs[1],), torch.get_num_threads()
+    )
 
 
 def _saved(
