@@ -1,7 +1,9 @@
 """An LSTM layer on custom kernels that stands where `torch.nn.LSTM` stood."""
 
+from fastlstm.cell import LSTMCell
+from fastlstm.convert import convert, restore
 from fastlstm.lstm import LSTM
 
 __version__ = "0.1.0"
 
-__all__ = ["LSTM", "__version__"]
+__all__ = ["LSTM", "LSTMCell", "__version__", "convert", "restore"]

@@ -1,0 +1,121 @@
+"""`convert`: puts fastlstm's classes in the place of torch's inside a model, and `restore`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from fastlstm import functional, original
+from fastlstm.cell import LSTMCell
+from fastlstm.lstm import LSTM
+
+_NAMES = ("LSTM", "LSTMCell")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `convert` or `restore` did.
+
+    changed: the names of the modules that have another class now, as `named_modules` has them.
+    kept: those that look as if they should have, by name, and the reason why they have not.
+    """
+
+    changed: tuple[str, ...]
+    kept: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"changed: {name or 'the model itself'}" for name in self.changed]
+        lines += [f"kept: {name or 'the model itself'}: {why}" for name, why in self.kept.items()]
+        return "\n".join(lines) or "nothing to change"
+
+
+def convert(model: nn.Module, *, backend: str = "auto", precision: str | None = None) -> Report:
+    """Makes every nn.LSTM and nn.LSTMCell inside `model`, or `model` itself, fastlstm's, in place.
+
+    A module gets another class, and stays the same object: parameters, names, hooks, mode, device
+    and dtype, optimizers that hold its parameters and modules that refer to it are not touched.
+
+    Args:
+        model: any module.
+        backend: as for `LSTM`.
+        precision: as for `LSTM`.
+
+    Returns:
+        What was changed, and what was not, and why.
+
+    Raises:
+        ValueError: no backend or no precision has that name.
+    """
+    functional.check_backend(backend)
+    functional.check_precision(precision)
+
+    def change(module: nn.Module, cls: type) -> None:
+        module.__class__ = cls
+        module.backend = backend  # type: ignore[assignment]
+        if isinstance(module, LSTM):
+            module.precision = precision
+            module._init_flat_weights()
+
+    return _swap(model, {original.LSTM: LSTM, original.LSTMCell: LSTMCell}, change)
+
+
+def restore(model: nn.Module) -> Report:
+    """Gives the modules of `model` that are fastlstm's the classes of torch again, in place.
+
+    Args:
+        model: any module. What was built as `fastlstm.LSTM` becomes a nn.LSTM too.
+
+    Returns:
+        What was changed, and what was not, and why.
+    """
+
+    def change(module: nn.Module, cls: type) -> None:
+        for name in original.OURS:
+            module.__dict__.pop(name, None)
+        module.__class__ = cls
+        if isinstance(module, original.LSTM):
+            module._init_flat_weights()
+
+    return _swap(model, {LSTM: original.LSTM, LSTMCell: original.LSTMCell}, change)
+
+
+def _swap(
+    model: nn.Module, classes: dict[type, type], change: Callable[[nn.Module, type], None]
+) -> Report:
+    changed, kept = [], {}
+    for name, module in list(model.named_modules()):
+        own = type(module)
+        parametrized = parametrize.is_parametrized(module)
+        base = own.__bases__[0] if parametrized else own
+        if base in classes:
+            wanted = classes[base]
+            change(module, _parametrized(own, wanted) if parametrized else wanted)
+            changed.append(name)
+        elif (reason := _why_kept(module, tuple(classes))) is not None:
+            kept[name] = reason
+    return Report(tuple(changed), kept)
+
+
+def _parametrized(own: type, base: type) -> type:
+    """The class of a parametrized module, on another base."""
+    return type(f"Parametrized{base.__name__}", (base,), dict(vars(own)))
+
+
+def _why_kept(module: nn.Module, classes: tuple[type, ...]) -> str | None:
+    """Why a module that looks like one of `classes` is kept; None: it does not, or is as wanted."""
+    own = type(module)
+    if LSTM in classes:
+        derived = issubclass(own, classes)
+    elif isinstance(module, torch.jit.ScriptModule):
+        return "it is compiled by torch.jit" if module.original_name in _NAMES else None
+    elif own.__module__.startswith("torch.ao.nn") and own.__name__ in _NAMES:
+        return f"it is quantized: {own.__module__}.{own.__name__}"
+    else:
+        derived = issubclass(own, classes) and not issubclass(own, LSTMCell)
+    if not derived:
+        return None
+    return f"what its class, {own.__module__}.{own.__qualname__}, changes of an LSTM is not known"
