@@ -4,6 +4,8 @@
 // direction 1 runs from right to left), N rows, O the size of h: P, or H without a projection.
 // Rows are time-major and packed: step t owns rows offsets[t] .. offsets[t+1], longest sequence
 // first, so that row b of every step belongs to sequence b; a padded batch has offsets[t] = t * B.
+// With a row map x, y and their gradients have any R rows, and packed row n is row map[n] of them,
+// no two the same. All else stays in packed order, and the other rows are left as they are.
 // Gates stand in PyTorch's order i, f, g, o. All buffers are contiguous.
 //
 // What backward needs is kept in a form of its own, the same for all variants: units are padded to
@@ -48,6 +50,11 @@ struct Shape {
   }
 };
 
+// The row of a buffer that packed row n is, by the map of its rows, or null: the same.
+__attribute__((always_inline)) inline int64_t mapped(const int64_t* map, int64_t n) {
+  return map ? map[n] : n;
+}
+
 // Of one direction. `Pointer` is `const void*` for weights, `void*` for their gradients.
 template <class Pointer>
 struct Weights {
@@ -64,36 +71,40 @@ struct ForwardArgs {
   bool wide;    // x, h_0, y and h_n are float whatever the type is; nothing is kept
   bool wide_c;  // c_0 and c_n are float whatever the type is
   Weights<const void*> weights[kMaxDirections];
-  const void* x;    // [N, I]; not read but of the first layer: the others take the y below
+  const void* x;    // [R, I]; not read but of the first layer: the others take the y below
   const void* h_0;  // [D, B, O]
   const void* c_0;  // [D, B, H]
-  void* y;          // [N, D, O] out; or null, but of the last layer: not wanted
+  void* y;          // [R, D, O] out; or null, but of the last layer: not wanted
   void* h_n;        // [D, B, O] out; may be h_0
   void* c_n;        // [D, B, H] out; may be c_0
   void* gates;      // [N, D, 4H'] out: activated; or null: not kept (inference)
   float* c;         // [N, D, H'] out, or null with `gates`
   // Of each direction, as `pack` leaves them; or null: packed anew.
   const float* packed[kMaxDirections];
+  const int64_t* x_rows;  // [N]: the map of x, or null; of the first layer alone
+  const int64_t* y_rows;  // [N]: the map of y, or null; of the last layer alone
 };
 
 struct BackwardArgs {
   Shape shape;
   Type type;
   Weights<const void*> weights[kMaxDirections];
-  const void* x;      // [N, I]; not read but of the first layer: the others take the y below
+  const void* x;      // [R, I]; not read but of the first layer: the others take the y below
   const void* h_0;    // [D, B, O]
   const void* c_0;    // [D, B, H]
-  const void* y;      // [N, D, O]
+  const void* y;      // [R, D, O]
   const void* gates;  // [N, D, 4H']
   const float* c;     // [N, D, H']
-  const void* dy;     // [N, D, O], or null: zero; read of the last layer alone
+  const void* dy;     // [R, D, O], or null: zero; read of the last layer alone
   const void* dh_n;   // [D, B, O], or null: zero
   const void* dc_n;   // [D, B, H], or null: zero
-  void* dx;           // [N, I] out, or null: not wanted; written of the first layer alone
+  void* dx;           // [R, I] out, or null: not wanted; written of the first layer alone
   void* dh_0;         // [D, B, O] out
   void* dc_0;         // [D, B, H] out
   bool wants_dweights;
   Weights<void*> dweights[kMaxDirections];  // out
+  const int64_t* x_rows;                    // [N]: as in forward, of x and dx
+  const int64_t* y_rows;                    // [N]: of y and dy
 };
 
 // One variant, built for one instruction set. Layers are those of a stack, the first first: their

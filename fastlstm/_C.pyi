@@ -23,6 +23,7 @@ def backward(
     dx_dh_0_dc_0: tuple[int, ...],
     dweights: list[int],
 ) -> None: ...
+def misfit(rows: int, count: int, room: int) -> int: ...
 
 class Direct:
     def __init__(

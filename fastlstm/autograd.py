@@ -18,6 +18,7 @@ def lstm(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     backend: str,
 ) -> tuple[Tensor, ...]:
@@ -25,7 +26,7 @@ def lstm(
 
     Shapes and results as there.
     """
-    tensors = (x, h_0, c_0, batch_sizes)
+    tensors = (x, h_0, c_0, batch_sizes, rows)
     how = num_layers, backend
     if eager.is_plain((*tensors, *weights)):
         outputs: tuple[Tensor, ...] = _apply(*tensors, *how, *weights)
@@ -42,8 +43,8 @@ def in_dual_level() -> bool:
 class LSTMFunction(torch.autograd.Function):
     """Layers, all their directions, on a backend whose kernels autograd does not know.
 
-    `apply(x, h_0, c_0, batch_sizes, num_layers, backend, *weights)` returns ``y, h_n, c_n`` and
-    what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient must be
+    `apply(x, h_0, c_0, batch_sizes, rows, num_layers, backend, *weights)` returns ``y, h_n, c_n``
+    and what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient must be
     differentiable itself (create_graph, torch.func, forward-mode AD), it is that of the reference:
     kernels are opaque.
     """
@@ -54,17 +55,19 @@ class LSTMFunction(torch.autograd.Function):
         h_0: Tensor,
         c_0: Tensor,
         batch_sizes: Tensor | None,
+        rows: Tensor | None,
         num_layers: int,
         backend: str,
         *weights: Tensor,
     ) -> tuple[Tensor | None, ...]:
         """Runs the forward kernel and keeps what backward needs."""
-        return ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, num_layers, True, backend)
+        how = batch_sizes, rows, num_layers, True, backend
+        return ops.lstm_forward(x, h_0, c_0, weights, *how)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
         """Saves the inputs, the layers' outputs, c and the gates."""
-        x, h_0, c_0, ctx.batch_sizes, ctx.num_layers, ctx.backend, *weights = inputs
+        x, h_0, c_0, ctx.batch_sizes, ctx.rows, ctx.num_layers, ctx.backend, *weights = inputs
         y, _, _, *kept = output
         ctx.mark_non_differentiable(*(tensor for tensor in kept if tensor is not None))
         ctx.set_materialize_grads(False)
@@ -82,10 +85,10 @@ class LSTMFunction(torch.autograd.Function):
         x, h_0, c_0, y, below, c, gates, *weights = ctx.saved_tensors
         if torch.is_grad_enabled() or in_dual_level():
             inputs = (x, h_0, c_0, *weights)
-            layers = _reference_layers(ctx.batch_sizes, ctx.num_layers)
+            layers = _reference_layers(ctx.batch_sizes, ctx.rows, ctx.num_layers)
             of_inputs = _vjp(layers, inputs, (dy, dh_n, dc_n))
-            return *of_inputs[:3], None, None, None, *of_inputs[3:]
-        needs_dx, _, _, _, _, _, *needs = ctx.needs_input_grad
+            return *of_inputs[:3], None, None, None, None, *of_inputs[3:]
+        needs_dx, _, _, _, _, _, _, *needs = ctx.needs_input_grad
         arity = len(needs) // ctx.num_layers
         needs_dweights = [any(needs[n : n + arity]) for n in range(0, len(needs), arity)]
         dx, dh_0, dc_0, dweights = ops.lstm_backward(
@@ -97,6 +100,7 @@ class LSTMFunction(torch.autograd.Function):
             c_0,
             weights,
             ctx.batch_sizes,
+            ctx.rows,
             ctx.num_layers,
             y,
             below,
@@ -107,16 +111,16 @@ class LSTMFunction(torch.autograd.Function):
             ctx.backend,
         )
         wanted = (d if need else None for d, need in zip(dweights, needs, strict=True))
-        return dx if needs_dx else None, dh_0, dc_0, None, None, None, *wanted
+        return dx if needs_dx else None, dh_0, dc_0, None, None, None, None, *wanted
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[Any, ...], *inputs: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         """No kernel takes batched weights: the reference, which vmap sees through."""
-        x, h_0, c_0, batch_sizes, num_layers, _, *weights = inputs
-        x_dim, h_dim, c_dim, _, _, _, *weight_dims = in_dims
-        layers = _reference_layers(batch_sizes, num_layers)
+        x, h_0, c_0, batch_sizes, rows, num_layers, _, *weights = inputs
+        x_dim, h_dim, c_dim, _, _, _, _, *weight_dims = in_dims
+        layers = _reference_layers(batch_sizes, rows, num_layers)
         batched = torch.func.vmap(layers, in_dims=(x_dim, h_dim, c_dim, *weight_dims))
         y, h_n, c_n = batched(x, h_0, c_0, *weights)
         nothing = [y.new_empty(0) for _ in range(3)]
@@ -186,12 +190,12 @@ _apply: Callable[..., Any] = super(torch.autograd.Function, LSTMFunction).apply
 
 
 def _reference_layers(
-    batch_sizes: Tensor | None, num_layers: int
+    batch_sizes: Tensor | None, rows: Tensor | None, num_layers: int
 ) -> Callable[..., tuple[Tensor, ...]]:
     """The reference as a function of tensors alone, which torch.func transforms."""
 
     def layers(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers)
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
 
     return layers
 

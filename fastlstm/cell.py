@@ -60,7 +60,7 @@ class LSTMCell(original.LSTMCell):
         """h and c after the step; before it they are `hx`, or zero."""
         if tracing.records_module(input):
             return tracing.as_module(self, input, hx)  # type: ignore[no-any-return]
-        if tracing.records_torch() or not self._fits(input, hx):
+        if tracing.records_torch(self.backend) or not self._fits(input, hx):
             return super().forward(input, hx)
         batched = input.dim() == 2
         x = input if batched else input.unsqueeze(0)

@@ -28,6 +28,7 @@ def lstm(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None = None,
+    rows: Tensor | None = None,
     *,
     num_layers: int = 1,
     backend: str = "auto",
@@ -46,6 +47,9 @@ def lstm(
             the first layer ``[4H, D*H]``), ``weight_hh [4H, H]``, perhaps ``bias_ih [4H]`` and
             ``bias_hh [4H]``, perhaps ``weight_hr [P, H]``; gates in the order i, f, g, o.
         batch_sizes: ``[T]`` int64 on the CPU, non-increasing; None for a padded batch.
+        rows: with `batch_sizes`, a row map ``[N]`` int64 on the CPU: packed row n is row rows[n] of
+            ``x [R, I]``, which may be any buffer, say a padded batch as rows; no two are the same.
+            y is ``[R, D*H]`` then, zero in its other rows. `fastlstm.ragged` makes such maps.
         num_layers: L.
         backend: "auto" or a name from `fastlstm.backends.names()`.
         precision: "bf16": kernels that can hold a float32 layer's weights and h in bfloat16, where
@@ -56,7 +60,8 @@ def lstm(
         dtype is x's, or under autocast the one that autocast gives.
 
     Raises:
-        ValueError: no backend or no precision has that name; num_layers is less than 1.
+        ValueError: no backend or no precision has that name; num_layers is less than 1; rows come
+            without batch_sizes.
         RuntimeError: the sequence is empty, or the backend asked for cannot run this layer.
     """
     if precision is not None:
@@ -65,13 +70,15 @@ def lstm(
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
     if num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+    if rows is not None and batch_sizes is None:
+        raise ValueError("rows must come with batch_sizes, got rows alone")
     arity = len(weights) // max(1, h_0.shape[0])
     if torch._C._is_any_autocast_enabled() and backend == "auto" and arity % 2:
         backend = "aten"  # autocast gives nn.LSTM's c_n another dtype if there is a projection
     elif torch._C._is_any_autocast_enabled():
         x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
     if type(weights[0]).__name__ == "ExpandedWeight":
-        return _per_sample(x, h_0, c_0, weights, batch_sizes, num_layers)
+        return _per_sample(x, h_0, c_0, weights, batch_sizes, rows, num_layers)
     if backend == "auto" and not _alike(x, h_0, c_0, weights[0]):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
     proj_size = h_0.shape[-1] if arity in (3, 5) else 0
@@ -81,6 +88,8 @@ def lstm(
             shape=_shape(x, h_0, c_0, weights, num_layers, batch_sizes is not None)
         )
     chosen = backends.select(problem, backend)
+    if rows is not None and not chosen.takes_rows:
+        return _gathered(x, h_0, c_0, weights, batch_sizes, rows, num_layers, chosen)
     if chosen.differentiable:
         outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(
             x, h_0, c_0, weights, batch_sizes, num_layers
@@ -89,13 +98,13 @@ def lstm(
     if arity >= 4:
         weights = broadcast_biases(weights, arity)
     if autograd.in_dual_level():  # no kernel computes tangents
-        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers)
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
     # The Function also brings the rule for vmap.
     if torch._C._are_functorch_transforms_active() or _needs_gradient(x, h_0, c_0, weights):
-        return _with_gradients(x, h_0, c_0, weights, batch_sizes, num_layers, chosen.name)
+        return _with_gradients(x, h_0, c_0, weights, batch_sizes, rows, num_layers, chosen.name)
     held = precision if precision is not None and x.dtype == torch.float32 else ""
     y, h_n, c_n, *_ = ops.lstm_forward(
-        x, h_0, c_0, weights, batch_sizes, num_layers, False, chosen.name, held
+        x, h_0, c_0, weights, batch_sizes, rows, num_layers, False, chosen.name, held
     )
     return y, h_n, c_n
 
@@ -150,12 +159,35 @@ def _per_sample(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reference: torch knows gradients of single samples of its products alone."""
     for weight in weights:
         weight.set_allow_smaller_batches(batch_sizes is not None)  # type: ignore[attr-defined]
-    return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers)
+    return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
+
+
+def _gathered(
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    rows: Tensor,
+    num_layers: int,
+    chosen: backends.Backend,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`lstm` on a backend that knows of no row map: on packed rows, y scattered."""
+    if rows.shape[0] == 0:  # nor of empty sequences
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
+    rows = rows.to(x.device)
+    packed = x.index_select(0, rows), h_0, c_0, weights, batch_sizes
+    if chosen.differentiable:
+        y, h_n, c_n = chosen.load().lstm(*packed, num_layers)
+    else:
+        y, h_n, c_n = lstm(*packed, num_layers=num_layers, backend=chosen.name)
+    return y.new_zeros(x.shape[0], y.shape[1]).index_copy(0, rows, y), h_n, c_n
 
 
 def _shape(
@@ -177,19 +209,29 @@ def _with_gradients(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Frozen layers below the first one that needs a gradient save nothing."""
     frozen = _frozen_layers((x, h_0, c_0), weights, num_layers) if num_layers > 1 else 0
     if frozen == 0:
-        y, h_n, c_n, *_ = autograd.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, backend)
+        how = batch_sizes, rows, num_layers, backend
+        y, h_n, c_n, *_ = autograd.lstm(x, h_0, c_0, weights, *how)
         return y, h_n, c_n
     states, arity = h_0.shape[0] * frozen // num_layers, len(weights) * frozen // num_layers
     below, h_below, c_below, *_ = ops.lstm_forward(
-        x, h_0[:states], c_0[:states], weights[:arity], batch_sizes, frozen, False, backend
+        x,
+        h_0[:states],
+        c_0[:states],
+        weights[:arity],
+        batch_sizes,
+        rows,
+        frozen,
+        False,
+        backend,
     )
-    rest = weights[arity:], batch_sizes, num_layers - frozen, backend
+    rest = weights[arity:], batch_sizes, rows, num_layers - frozen, backend
     y, h_n, c_n, *_ = autograd.lstm(below, h_0[states:], c_0[states:], *rest)
     return y, torch.cat((h_below, h_n)), torch.cat((c_below, c_n))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, overload
 
 import torch
@@ -9,12 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm import functional, original, tracing
+from fastlstm import functional, original, tracing, varying
 from fastlstm.flat_weights import FlatWeights
 from fastlstm.identity import LooksLikeLSTM, look_like_torch
 from fastlstm.stream import Stream
 
 State = tuple[Tensor, Tensor]
+Lengths = Tensor | Sequence[int] | None
 _torch_forward: Any = original.LSTM.forward
 
 
@@ -104,7 +106,14 @@ class LSTM(LooksLikeLSTM, FlatWeights):
         super().__setstate__(state)
 
     @overload
-    def forward(self, input: Tensor, hx: State | None = None) -> tuple[Tensor, State]: ...
+    def forward(
+        self,
+        input: Tensor,
+        hx: State | None = None,
+        lengths: Lengths = None,
+        resets: Tensor | None = None,
+        reset_hx: State | None = None,
+    ) -> tuple[Tensor, State]: ...
 
     @overload
     def forward(
@@ -112,14 +121,34 @@ class LSTM(LooksLikeLSTM, FlatWeights):
     ) -> tuple[PackedSequence, State]: ...
 
     def forward(
-        self, input: Tensor | PackedSequence, hx: State | None = None
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None = None,
+        lengths: Lengths = None,
+        resets: Tensor | None = None,
+        reset_hx: State | None = None,
     ) -> tuple[Tensor | PackedSequence, State]:
-        """The output of the last layer at every step, and the final states of every layer."""
+        """The output of the last layer at every step, and the final states of every layer.
+
+        Args:
+            input: ``[T, B, I]``, ``[T, I]`` or a `PackedSequence`.
+            hx: h_0 and c_0; None: zero.
+            lengths: ``[B]`` integers from 0 to T, in any order: how many steps each item of a
+                padded batch has. The results are those of a `PackedSequence`, without packing,
+                sorting or copying: output is zero beyond an item's length, where input is not read.
+                An item without steps keeps its h_0 and c_0.
+            resets: ``[T, B]`` bool (``[B, T]`` with `batch_first`): before which steps of a padded
+                batch h and c become zero, as where an episode or a document begins. The reverse
+                direction is reset at the same places.
+            reset_hx: h and c, of the shapes of hx, that they become instead.
+        """
         if tracing.records_module(input):
             return tracing.as_module(self, input, hx)  # type: ignore[no-any-return]
-        if tracing.records_torch():
+        if tracing.records_torch(self.backend):
             return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
         weights = self._current_weights()
+        if lengths is not None or resets is not None or reset_hx is not None:
+            return self._forward_varying(input, hx, weights, lengths, resets, reset_hx)
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, weights)
         dim = input.dim()
@@ -187,6 +216,37 @@ class LSTM(LooksLikeLSTM, FlatWeights):
         packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         return packed, self.permute_hidden(state, unsorted_indices)
 
+    def _forward_varying(
+        self,
+        x: Tensor | PackedSequence,
+        hx: State | None,
+        weights: list[Tensor],
+        lengths: Lengths,
+        resets: Tensor | None,
+        reset_hx: State | None,
+    ) -> tuple[Tensor, State]:
+        if isinstance(x, PackedSequence) or x.dim() != 3:
+            form = type(x).__name__ if isinstance(x, PackedSequence) else f"{x.dim()}D input"
+            raise ValueError(f"lengths and resets must come with a padded 3D input, got {form}")
+        batch = x.size(0 if self.batch_first else 1)
+        hx = self._zero_state(x, batch) if hx is None else self._batched_state(hx, True)
+        if not self._fits(x, hx, batch, weights):
+            self.check_forward_args(x, hx, None)
+
+        def layers(x: Tensor, hx: State, sizes: Tensor, rows: Tensor) -> tuple[Tensor, State]:
+            return self._layers(x, hx, sizes, weights, rows)
+
+        return varying.run(
+            layers,
+            x,
+            hx,
+            lengths,
+            resets,
+            reset_hx,
+            directions=1 + self.bidirectional,
+            batch_first=self.batch_first,
+        )
+
     def _zero_state(self, x: Tensor, batch: int) -> State:
         rows = self.num_layers * (2 if self.bidirectional else 1)
         c = x.new_zeros(rows, batch, self.hidden_size)
@@ -206,7 +266,12 @@ class LSTM(LooksLikeLSTM, FlatWeights):
         return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
 
     def _layers(
-        self, x: Tensor, hx: State, batch_sizes: Tensor | None, weights: list[Tensor]
+        self,
+        x: Tensor,
+        hx: State,
+        batch_sizes: Tensor | None,
+        weights: list[Tensor],
+        rows: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         backend, precision = self.backend, self.precision
         if self.dropout == 0 or not self.training or self.num_layers == 1:
@@ -215,6 +280,7 @@ class LSTM(LooksLikeLSTM, FlatWeights):
                 *hx,
                 weights,
                 batch_sizes,
+                rows,
                 num_layers=self.num_layers,
                 backend=backend,
                 precision=precision,
@@ -228,7 +294,7 @@ class LSTM(LooksLikeLSTM, FlatWeights):
                 x = F.dropout(x, self.dropout, self.training)
             own = weights[layer * arity : (layer + 1) * arity]
             x, h_n, c_n = functional.lstm(
-                x, h_0, c_0, own, batch_sizes, backend=backend, precision=precision
+                x, h_0, c_0, own, batch_sizes, rows, backend=backend, precision=precision
             )
             h.append(h_n)
             c.append(c_n)

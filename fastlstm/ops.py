@@ -23,17 +23,26 @@ from fastlstm.backends import Gradients, Outputs
 
 torch.library.define(
     "fastlstm::lstm_forward",
-    "(Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, Tensor? batch_sizes, int num_layers, "
-    'bool save, str backend, str precision="") '
+    "(Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, Tensor? batch_sizes, Tensor? rows, "
+    'int num_layers, bool save, str backend, str precision="") '
     "-> (Tensor y, Tensor h_n, Tensor c_n, Tensor below, Tensor c, Tensor gates)",
 )
 torch.library.define(
     "fastlstm::lstm_backward",
     "(Tensor? dy, Tensor? dh_n, Tensor? dc_n, Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, "
-    "Tensor? batch_sizes, int num_layers, Tensor y, Tensor? below, Tensor c, Tensor gates, "
-    "bool needs_dx, bool[] needs_dweights, str backend) "
+    "Tensor? batch_sizes, Tensor? rows, int num_layers, Tensor y, Tensor? below, Tensor c, "
+    "Tensor gates, bool needs_dx, bool[] needs_dweights, str backend) "
     "-> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
 )
+
+
+def _mapped(rows: Tensor | None, backend: str) -> dict[str, Tensor]:
+    """The row map as a backend takes it that knows of one."""
+    if rows is None:
+        return {}
+    if not backends.get(backend).takes_rows:
+        raise RuntimeError(f"rows must be None for backend={backend!r}, which takes packed rows")
+    return {"rows": rows}
 
 
 def _forward(
@@ -42,6 +51,7 @@ def _forward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     save: bool,
     backend: str,
@@ -50,7 +60,7 @@ def _forward(
     kernels = backends.get(backend).load()
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.forward(  # type: ignore[no-any-return]
-            x, h_0, c_0, weights, batch_sizes, num_layers, save, precision
+            x, h_0, c_0, weights, batch_sizes, num_layers, save, precision, **_mapped(rows, backend)
         )
 
 
@@ -71,6 +81,7 @@ def _backward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     y: Tensor,
     below: Tensor | None,
@@ -85,6 +96,7 @@ def _backward(
         return kernels.backward(  # type: ignore[no-any-return]
             *(dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, num_layers),
             *(y, below, c, gates, needs_dx, needs_dweights),
+            **_mapped(rows, backend),
         )
 
 
@@ -103,19 +115,20 @@ def _(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     save: bool,
     backend: str,
     precision: str = "",
 ) -> tuple[Tensor, ...]:
     directions = c_0.shape[0] // num_layers
-    rows = prod(x.shape[:-1])
+    packed = prod(x.shape[:-1]) if rows is None else rows.shape[0]
     width = directions * backends.padded(c_0.shape[2])
     features = directions * h_0.shape[2]
     y = x.new_empty(*x.shape[:-1], features)
-    below = x.new_empty((num_layers - 1, rows, features) if save and num_layers > 1 else (0,))
-    c = x.new_empty((num_layers, rows, width) if save else (0,), dtype=torch.float32)
-    gates = x.new_empty((num_layers, rows, 4 * width) if save else (0,))
+    below = x.new_empty((num_layers - 1, packed, features) if save and num_layers > 1 else (0,))
+    c = x.new_empty((num_layers, packed, width) if save else (0,), dtype=torch.float32)
+    gates = x.new_empty((num_layers, packed, 4 * width) if save else (0,))
     return y, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), below, c, gates
 
 
@@ -129,6 +142,7 @@ def _(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     y: Tensor,
     below: Tensor | None,
@@ -165,6 +179,7 @@ def lstm_forward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     save: bool,
     backend: str,
@@ -178,6 +193,10 @@ def lstm_forward(
         c_0: ``[L*D, B, H]``.
         weights: those of each direction of each layer, as above.
         batch_sizes: ``[T]`` int64 on the CPU, or None for a padded batch.
+        rows: with `batch_sizes`, the row map ``[N]``, int64 on the CPU: packed row n is row rows[n]
+            of ``x [R, I]`` and of ``y [R, D*H]``, whose other rows are zero. No two are the same
+            row. What is saved and the states are in packed order. None: x and y are too. Only for a
+            backend that `takes_rows`.
         num_layers: L.
         save: whether to return what `lstm_backward` needs.
         backend: the name of a backend with kernels.
@@ -188,11 +207,11 @@ def lstm_forward(
         ``y [T, B, D*H]`` (or ``[N, D*H]``; P for H with a projection), ``h_n``, ``c_n``, and
         ``below``, ``c`` and ``gates``, which may be None where nothing is saved.
     """
-    plain = eager.is_plain((x, h_0, c_0, batch_sizes, *weights))
+    plain = eager.is_plain((x, h_0, c_0, batch_sizes, rows, *weights))
     if not plain:
         _tell_flop_counters()
     call = _forward if plain else _forward_operator
-    return call(x, h_0, c_0, weights, batch_sizes, num_layers, save, backend, precision)
+    return call(x, h_0, c_0, weights, batch_sizes, rows, num_layers, save, backend, precision)
 
 
 def lstm_backward(
@@ -204,6 +223,7 @@ def lstm_backward(
     c_0: Tensor,
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None,
+    rows: Tensor | None,
     num_layers: int,
     y: Tensor,
     below: Tensor | None,
@@ -219,8 +239,10 @@ def lstm_backward(
     weights of a layer are empty or None where they are not needed: `needs_dweights` has one bool
     for each layer. A gradient that arrives as None is zero.
     """
-    inputs = x, h_0, c_0, weights, batch_sizes, num_layers, y, below, c, gates
-    plain = eager.is_plain((dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, y, below, c, gates, *weights))
+    inputs = x, h_0, c_0, weights, batch_sizes, rows, num_layers, y, below, c, gates
+    plain = eager.is_plain(
+        (dy, dh_n, dc_n, x, h_0, c_0, batch_sizes, rows, y, below, c, gates, *weights)
+    )
     if not plain:
         _tell_flop_counters()
     call = _backward if plain else _backward_operator

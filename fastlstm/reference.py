@@ -21,6 +21,7 @@ def lstm(
     weights: Sequence[Tensor],
     batch_sizes: Tensor | None = None,
     num_layers: int = 1,
+    rows: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A stack of LSTM layers (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
@@ -33,11 +34,17 @@ def lstm(
             projection ``weight_hr [P, H]`` (Sak et al. 2014).
         batch_sizes: ``[T]`` int64 on the CPU, as in a `PackedSequence`; None for a padded batch.
         num_layers: L; each layer takes the output of the one before.
+        rows: with `batch_sizes`, ``[N]`` int64 on the CPU: packed row n is row rows[n] of
+            ``x [R, I]`` and of ``y [R, D*H]``, whose other rows are zero. None: they are the same.
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``) of the last layer, ``h_n`` and ``c_n``, of the shapes of
         h_0 and c_0.
     """
+    if rows is not None:
+        rows = rows.to(x.device)
+        y, h, c = lstm(x.index_select(0, rows), h_0, c_0, weights, batch_sizes, num_layers)
+        return y.new_zeros(x.shape[0], y.shape[1]).index_copy(0, rows, y), h, c
     arity = len(weights) // num_layers
     h_n, c_n = [], []
     for layer, (h, c) in enumerate(zip(h_0.chunk(num_layers), c_0.chunk(num_layers), strict=True)):

@@ -12,11 +12,16 @@ import torch
 from torch import Tensor, nn
 
 
-def records_torch() -> bool:
-    """Whether the call is traced for a graph that runs without fastlstm."""
+def records_torch(backend: str) -> bool:
+    """Whether the call is traced for a graph that is to run without fastlstm.
+
+    A graph of torch.jit.trace is not, where a module has a backend by name.
+    """
     if torch.compiler.is_compiling():
         return torch.compiler.is_exporting() and bool(torch.onnx.is_in_onnx_export())
-    return bool(torch.jit.is_tracing())  # type: ignore[attr-defined, no-untyped-call]
+    if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        return False
+    return backend == "auto" or bool(torch.onnx.is_in_onnx_export())
 
 
 def records_module(input: Any) -> bool:

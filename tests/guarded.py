@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from fastlstm import functional
 from fastlstm.backends import cpu
 from fastlstm.verify import Case, make_inputs, make_ours, make_peer, quantities
 
@@ -67,10 +68,34 @@ def run(case, at_end):
                 quantities(ours, case, inputs)
 
 
+def run_mapped(case, at_end):
+    """The same with a row map, x and the gradient that arrives at y among rows of their own."""
+    weights = [parameter.detach() for parameter in make_peer(case).parameters()]
+    count, sizes = case.T * case.B, torch.full((case.T,), case.B)
+    rows = guarded((count,), torch.int64, at_end).copy_(torch.arange(1, 2 * count, 2).flip(0))
+    inputs = make_inputs(case)
+    inputs["input"] = torch.ones(2 * count, case.I, dtype=weights[0].dtype)
+    inputs["d_output"] = torch.ones(2 * count, inputs["d_output"].shape[-1], dtype=weights[0].dtype)
+    placed = [
+        guarded(tensor.shape, tensor.dtype, at_end).copy_(tensor).requires_grad_()
+        for tensor in (inputs["input"], inputs["h_0"], inputs["c_0"], *weights)
+    ]
+    dy = guarded(inputs["d_output"].shape, weights[0].dtype, at_end).copy_(inputs["d_output"])
+    for isa in cpu.isas():
+        with cpu.use_isa(isa):
+            for grad in (False, True):
+                with torch.set_grad_enabled(grad):
+                    y, *_ = functional.lstm(
+                        *placed[:3], placed[3:], sizes, rows, num_layers=case.layers, backend="cpu"
+                    )
+            torch.autograd.grad(y, placed, dy)
+
+
 if __name__ == "__main__":
     for at_end in (True, False):
         guard_allocations(at_end)
         for case in CASES:
             for dtype in ("float32", "bfloat16"):
                 run(replace(case, dtype=dtype), at_end)
+                run_mapped(replace(case, dtype=dtype), at_end)
     print("untouched", len(kept))

@@ -77,14 +77,14 @@ def test_fake_tensors_have_the_real_shapes(config):
 
 
 def op_inputs(layers, directions, packed, bias):
-    """x, h_0, c_0, weights, batch_sizes and num_layers for the operators."""
+    """x, h_0, c_0, weights, batch_sizes, rows and num_layers for the operators."""
     batch_sizes = torch.tensor([3, 3, 2, 1]) if packed else None
     x = torch.randn(9, I) if packed else torch.randn(T, B, I)
     rest = [(4 * H, H), *([(4 * H,)] * 2 if bias else [])]
     shapes = [(4 * H, I), *rest] * directions
     shapes += [(4 * H, directions * H), *rest] * directions * (layers - 1)
     states = [torch.randn(layers * directions, B, H) for _ in range(2)]
-    return x, *states, [torch.randn(shape) for shape in shapes], batch_sizes, layers
+    return x, *states, [torch.randn(shape) for shape in shapes], batch_sizes, None, layers
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no-bias"])

@@ -21,6 +21,11 @@ def arguments(input_size=I, packed=False, directions=1, layers=1):
     return x, *states, weights, SIZES if packed else None, layers
 
 
+def operands(inputs):
+    """Inputs of a backend as those of an operator: without a row map."""
+    return *inputs[:5], None, *inputs[5:]
+
+
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_no_input_is_as_in_torch_lstm(packed):
     """nn.LSTM refuses input_size=0, torch.lstm runs it: biases and states are left."""
@@ -39,13 +44,13 @@ def test_no_input_is_as_in_torch_lstm(packed):
 
 
 def test_the_fake_without_input_has_the_real_shapes():
-    inputs = arguments(0)
+    inputs = operands(arguments(0))
     torch.library.opcheck(torch.ops.fastlstm.lstm_forward.default, (*inputs, True, "cpu"))
 
 
 def test_what_is_saved_is_not_in_bf16():
     """Where gradients are wanted, the precision is ignored."""
-    inputs = arguments()
+    inputs = operands(arguments())
     expected = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
     got = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu", "bf16")
     torch.testing.assert_close(got, expected, rtol=0, atol=0)
@@ -74,13 +79,13 @@ NAMES = ("dy", "dh_n", "dc_n", "x", "h_0", "c_0", "y", "below", "c", "gates")
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 def test_backward_refuses_what_forward_did_not_give(packed, name, spoil):
     x, h_0, c_0, weights, sizes, layers = inputs = arguments(packed=packed, directions=2, layers=2)
-    y, h_n, c_n, *kept = torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
+    y, h_n, c_n, *kept = torch.ops.fastlstm.lstm_forward(*operands(inputs), True, "cpu")
     tensors = dict(zip(NAMES, (y, h_n, c_n, x, h_0, c_0, y, *kept), strict=True))
     tensor = tensors[name]
     spoilt = {"shorter": tensor[:-1], "flat": tensor.flatten(), "none of it": tensor[..., :0]}
     tensors[name] = spoilt[spoil]
     *arriving, x, h_0, c_0, y, below, c, gates = tensors.values()
-    inputs = (x, h_0, c_0, weights, sizes, layers)
+    inputs = operands((x, h_0, c_0, weights, sizes, layers))
     words = r"h_0|input|weight_ih|y must" if name in ("x", "h_0", "c_0") else f"{name} must have"
     saved = y, below, c, gates
     with pytest.raises(RuntimeError, match=words):
@@ -89,7 +94,7 @@ def test_backward_refuses_what_forward_did_not_give(packed, name, spoil):
 
 def test_no_directions_are_an_error():
     x, h_0, c_0, weights, sizes, layers = arguments()
-    inputs = (x, h_0[:0], c_0[:0], weights, sizes, layers)
+    inputs = operands((x, h_0[:0], c_0[:0], weights, sizes, layers))
     with pytest.raises(RuntimeError, match="D = 1 or 2"):
         torch.ops.fastlstm.lstm_forward(*inputs, True, "cpu")
     saved = x, x, x, x

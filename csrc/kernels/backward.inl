@@ -19,13 +19,10 @@ Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shap
     own.hr = arena.take<float>(words<T>(shape.projection) * vectors(shape.hidden) * kLanes);
     own.dh = arena.take<Element>(2 * chunk_rows * shape.projection);
     own.m = arena.take<Element>(projects ? 2 * chunk_rows * shape.padded() : 0);
-    const bool adds = args.dx && shape.directions == 2;  // both directions' dx, at the end
-    own.dx = nullptr;
-    if (adds && d == 0 && T::kPerWord == 1) {
-      own.dx = static_cast<float*>(args.dx);
-    } else if (adds) {
-      own.dx = arena.take<float>(shape.offsets[shape.steps] * shape.input);
-    }
+    // dx of both directions is added up at the end.
+    const bool apart = args.dx && shape.directions == 2 && (d == 1 || T::kPerWord > 1);
+    const int64_t rows = shape.offsets[shape.steps];
+    own.dx = apart ? arena.take<float>(rows * shape.input) : nullptr;
     const Weights<void*>& out = args.dweights[d];
     own.sums = {static_cast<float*>(out.ih), static_cast<float*>(out.hh),
                 static_cast<float*>(out.bias_ih), static_cast<float*>(out.hr)};
@@ -155,6 +152,7 @@ void run_backward(const BackwardArgs& args, Arena arena) {
   Team team(args.shape, panels, true);
   team.run(backward_share<T>, &f);
   if (!args.dx || args.shape.directions == 1) return;
-  const int64_t count = vectors(args.shape.offsets[args.shape.steps] * args.shape.input);
+  const int64_t rows = args.shape.offsets[args.shape.steps];
+  const int64_t count = args.x_rows ? rows : vectors(rows * args.shape.input);
   split_over_threads(team.size(), count, join_directions<T>, &f);
 }

@@ -29,7 +29,7 @@ struct Backward {
     Element* m;       // [2][chunk_rows][H'], with a projection: h before it
     float* dc;        // [B, H']: running
     float* c_0;       // [B, H']
-    float* dx;        // [N, I], or null: into args.dx at once
+    float* dx;        // [N, I] in packed order, or null: into args.dx at once
     WeightSums sums;
   } of[kMaxDirections];
   float* scratch;  // [threads][scratch_size]: see weight_gradients.inl
@@ -53,8 +53,9 @@ struct Backward {
     return of[step.direction].dc + b * shape.padded();
   }
   const Element* dy(const Step& step, int64_t b) const {
-    return args.dy ? static_cast<const Element*>(args.dy) + step.at(step.row() + b, shape.output())
-                   : nullptr;
+    if (!args.dy) return nullptr;
+    const int64_t row = mapped(args.y_rows, step.row() + b);
+    return static_cast<const Element*>(args.dy) + step.at(row, shape.output());
   }
   const Element* dh_n(const Step& step, int64_t b) const {
     return args.dh_n ? static_cast<const Element*>(args.dh_n) + step.state(b, shape.output())

@@ -56,7 +56,7 @@ void decode_units(const ForwardArgs& args, int64_t d, int64_t unit) {
   pack_bias<T>(weights, shape.hidden, unit, bias);
   for (int64_t b = 0; b < shape.batch; ++b) {
     const int64_t state = d * shape.batch + b;
-    const Element* x = static_cast<const Element*>(args.x) + b * shape.input;
+    const Element* x = static_cast<const Element*>(args.x) + mapped(args.x_rows, b) * shape.input;
     const Element* h_0 = static_cast<const Element*>(args.h_0) + state * shape.hidden;
     const Element* c_0 = static_cast<const Element*>(args.c_0) + state * shape.hidden + unit;
     vec z[kGates];
@@ -74,7 +74,7 @@ void decode_units(const ForwardArgs& args, int64_t d, int64_t unit) {
     vec h[1] = {c};
     tanh(h);
     h[0] *= z[3];
-    const int64_t row = b * shape.directions + d;
+    const int64_t row = mapped(args.y_rows, b) * shape.directions + d;
     T::store(static_cast<Element*>(args.y) + row * shape.hidden + unit, h[0], lanes);
     T::store(static_cast<Element*>(args.h_n) + state * shape.hidden + unit, h[0], lanes);
   }

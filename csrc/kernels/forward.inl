@@ -38,7 +38,7 @@ void keep_final_states(const Forward<T>& f, const Step& step, int64_t begin, int
   const Shape& shape = f.shape;
   const ForwardArgs& args = f.args;
   for (int64_t b = begin; b < end; ++b) {
-    const int64_t y = step.at(step.row() + b, shape.output());
+    const int64_t y = f.y_at(step, step.row() + b);
     const int64_t h_n = step.state(b, shape.output());
     for (int64_t j = 0; j < shape.output(); j += kLanes) {
       const Lanes lanes = first_lanes(shape.output() - j);
@@ -70,14 +70,19 @@ Forward<T>::Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& ar
   }
 }
 
-// Where x is wide: some of its rows in the type.
+// Where x is wide: some of its rows in the type, in packed order.
 template <class T>
 void take_input(const Forward<T>& f, int64_t direction, Range rows) {
   if (!f.args.wide) return;
-  const auto* x = static_cast<const float*>(f.args.x);
-  for (int64_t at = rows.begin * f.shape.input; at < rows.end * f.shape.input; at += kLanes) {
-    const Lanes lanes = first_lanes(rows.end * f.shape.input - at);
-    T::store(f.input[direction] + at, load(x + at, lanes), lanes);
+  const int64_t size = f.shape.input;
+  const int64_t together = f.args.x_rows ? 1 : rows.size();
+  for (int64_t row = rows.begin; row < rows.end; row += together) {
+    const float* x = static_cast<const float*>(f.args.x) + mapped(f.args.x_rows, row) * size;
+    typename T::Element* to = f.input[direction] + row * size;
+    for (int64_t at = 0; at < together * size; at += kLanes) {
+      const Lanes lanes = first_lanes(together * size - at);
+      T::store(to + at, load(x + at, lanes), lanes);
+    }
   }
 }
 

@@ -18,19 +18,23 @@ struct Forward {
   Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& arena);
 
   const Element* x(int64_t direction, int64_t row) const {
-    const Element* x = args.wide ? input[direction] : static_cast<const Element*>(args.x);
-    return x + row * shape.input;
+    if (args.wide) return input[direction] + row * shape.input;
+    return static_cast<const Element*>(args.x) + mapped(args.x_rows, row) * shape.input;
+  }
+  // Where a row of y stands in args.y.
+  int64_t y_at(const Step& step, int64_t row) const {
+    return step.at(mapped(args.y_rows, row), shape.output());
   }
   // h of a step as the next one reads it; that is y, unless y is wide.
   Element* y(const Step& step, int64_t b) const {
     if (args.wide) return h[step.direction] + (step.n % 2 * shape.batch + b) * shape.output();
-    return static_cast<Element*>(args.y) + step.at(step.row() + b, shape.output());
+    return static_cast<Element*>(args.y) + y_at(step, step.row() + b);
   }
   const Element* h_prev(const Step& step, int64_t b) const {
     const int64_t size = shape.output();
     if (args.wide) return h[step.direction] + ((step.n + 1) % 2 * shape.batch + b) * size;
     if (b < step.continuing) {
-      return static_cast<const Element*>(args.y) + step.at(step.row_before + b, size);
+      return static_cast<const Element*>(args.y) + y_at(step, step.row_before + b);
     }
     return static_cast<const Element*>(args.h_0) + step.state(b, size);
   }

@@ -19,7 +19,7 @@ inline __attribute__((always_inline)) Cell<T> cell_at(const Forward<T>& f, const
                nullptr};
   if (f.args.c) cell.gates = f.gates(step, b) + Shape::place_of_gates(unit);
   if (f.args.wide && !f.shape.projection) {
-    cell.wide = static_cast<float*>(f.args.y) + step.at(step.row() + b, f.shape.output()) + unit;
+    cell.wide = static_cast<float*>(f.args.y) + f.y_at(step, step.row() + b) + unit;
   }
   return cell;
 }

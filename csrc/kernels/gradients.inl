@@ -10,8 +10,10 @@ void find_previous_rows(const Backward<T>& f, const Chunk& chunk, int64_t d,
   for (int64_t n = chunk.begin; n < chunk.end; ++n) {
     const Step step(f.shape, d, n);
     for (int64_t b = 0; b < step.rows(); ++b) {
+      const bool continues = b < step.continuing;
+      const int64_t row = continues ? mapped(f.args.y_rows, step.row_before + b) : 0;
       h_prev[step.row() - chunk.row + b] =
-          b < step.continuing ? y + step.at(step.row_before + b, size) : h_0 + step.state(b, size);
+          continues ? y + step.at(row, size) : h_0 + step.state(b, size);
     }
   }
 }
@@ -24,8 +26,9 @@ void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_
   const Shape& shape = f.shape;
   const auto& own = f.of[d];
   float* scratch = f.scratch + share.thread * f.scratch_size;
-  const Element* x = static_cast<const Element*>(f.args.x) + row * shape.input;
-  const auto x_at = [&](int64_t row) { return x + row * shape.input; };
+  const Element* x = static_cast<const Element*>(f.args.x);
+  const int64_t* map = f.args.x_rows;
+  const auto x_at = [=](int64_t n) { return x + mapped(map, row + n) * shape.input; };
   const auto h_at = [&](int64_t row) { return h_prev[row]; };
   const LeftOperand<T> gates{own.dgates + ring * f.columns,
                              f.columns,
@@ -102,14 +105,29 @@ bool finish_backward(const Backward<T>& f, int64_t d, Share& share) {
   return true;
 }
 
-// dx of both directions, [begin, end) of its vectors.
+// dx of both directions: `count` elements from `from` in packed order, which go to `to`.
+template <class T>
+void join_elements(const Backward<T>& f, int64_t from, int64_t to, int64_t count) {
+  auto* dx = static_cast<typename T::Element*>(f.args.dx) + to;
+  const float* one = f.of[0].dx ? f.of[0].dx + from : nullptr;
+  const float* two = f.of[1].dx + from;
+  for (int64_t at = 0; at < count; at += kLanes) {
+    const Lanes lanes = first_lanes(count - at);
+    const vec first = one ? load(one + at, lanes) : T::load(dx + at, lanes);
+    T::store(dx + at, first + load(two + at, lanes), lanes);
+  }
+}
+
+// dx of both directions, [begin, end) of its vectors, or with a row map of the packed rows.
 template <class T>
 void join_directions(int64_t begin, int64_t end, void* context) {
   const Backward<T>& f = *static_cast<const Backward<T>*>(context);
-  const int64_t count = f.shape.offsets[f.shape.steps] * f.shape.input;
-  auto* dx = static_cast<typename T::Element*>(f.args.dx);
-  for (int64_t at = begin * kLanes; at < end * kLanes; at += kLanes) {
-    const Lanes lanes = first_lanes(count - at);
-    T::store(dx + at, load(f.of[0].dx + at, lanes) + load(f.of[1].dx + at, lanes), lanes);
+  const int64_t size = f.shape.input;
+  if (!f.args.x_rows) {
+    const int64_t last = clip(end * kLanes, 0, f.shape.offsets[f.shape.steps] * size);
+    return join_elements(f, begin * kLanes, begin * kLanes, last - begin * kLanes);
+  }
+  for (int64_t row = begin; row < end; ++row) {
+    join_elements(f, row * size, f.args.x_rows[row] * size, size);
   }
 }

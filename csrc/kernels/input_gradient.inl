@@ -16,8 +16,9 @@ void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, 
   vec sum[R][C];
   product<T, R, C, 1>(sum, &factor, 1);
   for (int r = 0; r < R; ++r) {
+    const int64_t to = of.dx ? row + r : mapped(f.args.x_rows, row + r);
     for (int c = 0; c < C; ++c) {
-      const int64_t at = (row + r) * f.shape.input + (first + c) * kLanes;
+      const int64_t at = to * f.shape.input + (first + c) * kLanes;
       const Lanes lanes = first_lanes(f.shape.input - (first + c) * kLanes);
       if (of.dx) {
         store(of.dx + at, sum[r][c], lanes);

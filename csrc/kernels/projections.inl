@@ -65,7 +65,7 @@ void project_input(const Forward<T>& f, int64_t direction, const Chunk& chunk, c
 template <class T>
 inline void store_wide(const Forward<T>& f, const Step& step, int64_t b, int64_t column, vec y) {
   const int64_t size = f.shape.output();
-  float* to = static_cast<float*>(f.args.y) + step.at(step.row() + b, size);
+  float* to = static_cast<float*>(f.args.y) + f.y_at(step, step.row() + b);
   store(to + column, y, first_lanes(size - column));
 }
 

@@ -54,6 +54,10 @@ void advance(Stream& stream, Address x, Address y, std::int64_t steps, int threa
   stream.advance(pointer(x), pointer(y), steps, threads);
 }
 
+std::int64_t misfit_at(Address map, std::int64_t count, std::int64_t room) {
+  return misfit(static_cast<const std::int64_t*>(pointer(map)), count, room);
+}
+
 std::vector<std::string> isas() {
   std::vector<std::string> names;
   for (const Kernels* const* variant = supported(); *variant; ++variant) {
@@ -71,6 +75,7 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("select_isa", &select_isa, py::arg("name"), "Uses the named variant from now on.");
   m.def("forward", &forward, py::call_guard<py::gil_scoped_release>());
   m.def("backward", &backward, py::call_guard<py::gil_scoped_release>());
+  m.def("misfit", &misfit_at, py::call_guard<py::gil_scoped_release>());
   py::class_<Direct>(m, "Direct")
       .def(py::init<py::type, py::object, std::int64_t>())
       .def("forward", &Direct::forward)

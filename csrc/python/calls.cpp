@@ -1,5 +1,7 @@
 #include "calls.h"
 
+#include <cstring>
+
 #include "weight_cache.h"
 #include "workspace.h"
 
@@ -22,7 +24,26 @@ struct Elements {
         kept(rows * shape.directions * shape.padded()) {}
 };
 
+// Zeros in the rows of a buffer that no packed row is mapped to.
+void clear_others(const Sizes& sizes, void* buffer, std::size_t row_bytes) {
+  if (!buffer || !sizes.room || sizes.room == sizes.rows()) return;
+  std::vector<bool> used(sizes.room);
+  for (std::int64_t n = 0; n < sizes.rows(); ++n) used[sizes.map[n]] = true;
+  for (std::int64_t row = 0; row < sizes.room; ++row) {
+    if (!used[row]) std::memset(static_cast<char*>(buffer) + row * row_bytes, 0, row_bytes);
+  }
+}
+
 }  // namespace
+
+std::int64_t misfit(const std::int64_t* map, std::int64_t count, std::int64_t room) {
+  std::vector<bool> used(room);
+  for (std::int64_t n = 0; n < count; ++n) {
+    if (map[n] < 0 || map[n] >= room || used[map[n]]) return n;
+    used[map[n]] = true;
+  }
+  return -1;
+}
 
 void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addresses& weights,
              const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<3>& kept) {
@@ -50,6 +71,9 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addr
       args.packed[d] = own.get();
     }
   }
+  layers.front().x_rows = layers.back().y_rows = sizes.map;
+  const Shape& last = layers.back().shape;
+  clear_others(sizes, layers.back().y, last.directions * last.output() * size);
   const std::size_t bytes = kernels.forward_workspace(layers.data(), sizes.layers);
   kernels.forward(layers.data(), sizes.layers, Workspace(bytes).data());
 }
@@ -80,6 +104,8 @@ void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& wei
     args.dh_0 = layer_of(out[1], l, elements.h, size);
     args.dc_0 = layer_of(out[2], l, elements.c, size);
   }
+  layers.front().x_rows = layers.back().y_rows = sizes.map;
+  clear_others(sizes, layers.front().dx, layers.front().shape.input * size);
   const std::size_t bytes = kernels.backward_workspace(layers.data(), sizes.layers);
   kernels.backward(layers.data(), sizes.layers, Workspace(bytes).data());
 }

@@ -27,14 +27,20 @@ void set(Weights<Pointer>& weights, const Address* addresses, std::size_t arity)
              at(arity % 2, arity - 1)};
 }
 
+// The first of a map of `count` packed rows to rows of a buffer of `room` that is none of them, or
+// is another one's too; -1 if there is none.
+std::int64_t misfit(const std::int64_t* map, std::int64_t count, std::int64_t room);
+
 // The sizes of a stack as Python gives them, and where the rows of each step begin: given, or for
 // address 0 those of a padded batch.
 class Sizes {
  public:
-  // steps, batch, input, hidden, projection, directions, address of offsets, threads, layers
-  using Numbers = std::array<std::int64_t, 9>;
+  // steps, batch, input, hidden, projection, directions, address of offsets, threads, layers;
+  // address of the row map, 0 if there is none or it is empty, and with one the rows of x, else 0
+  using Numbers = std::array<std::int64_t, 11>;
 
-  explicit Sizes(const Numbers& n) : layers(n[8]) {
+  explicit Sizes(const Numbers& n)
+      : layers(n[8]), map(static_cast<const std::int64_t*>(pointer(n[9]))), room(n[10]) {
     if (!n[6]) {
       padded_.reserve(n[0] + 1);
       for (std::int64_t t = 0; t <= n[0]; ++t) padded_.push_back(t * n[1]);
@@ -61,6 +67,8 @@ class Sizes {
   }
 
   std::int64_t layers;
+  const std::int64_t* map;
+  std::int64_t room;
 
  private:
   Shape first_;

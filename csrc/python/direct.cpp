@@ -26,7 +26,7 @@ struct Stack {
   }
 
   Sizes::Numbers numbers(int threads) const {
-    return {T, B, I, H, arity % 2 ? O : 0, D, 0, threads, L};
+    return {T, B, I, H, arity % 2 ? O : 0, D, 0, threads, L, 0, 0};
   }
   // Of the weights, or of their gradients, None where they are not needed.
   Addresses take(Reader& read, const Items& weights, bool all) const {
@@ -88,9 +88,7 @@ py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::obj
                              read.take(c_0, {s.S, s.B, s.H})};
   if (!read.fits()) return py::none();
   const py::object h_n = like(h_0), c_n = like(c_0);
-  const py::object y = cell              ? h_n
-                       : features == s.I ? like(x)
-                                         : new_empty(x, {s.T, s.B, features});
+  const py::object y = cell ? h_n : features == s.I ? like(x) : new_empty(x, {s.T, s.B, features});
   py::object below = py::none(), c = py::none(), gates = py::none();
   if (save) c = new_empty(x, {s.L, rows, s.width}, cell);
   if (save) gates = new_empty(x, {s.L, rows, 4 * s.width}, cell);

@@ -2,7 +2,8 @@
 
 A backend is a module of one of two kinds. A *differentiable* one has `lstm(x, h_0, c_0, weights,
 batch_sizes, num_layers)`, made of PyTorch operators that autograd knows. A *kernel* one has
-`forward` and `backward` (BPTT), with the arguments of the operators in `fastlstm.ops`. Both have
+`forward` and `backward` (BPTT), with the arguments of the operators in `fastlstm.ops`; one that is
+`takes_rows = True` takes the row map too, as the keyword `rows`: others get packed rows. Both have
 `why_not(problem)`: None where they can run the problem, else the reason. One that is not always
 the fastest has `slower(problem)` too: None where it is, else the reason why "auto" passes it over.
 """
@@ -56,6 +57,11 @@ class Backend:
         if isinstance(self.module, ImportError):
             raise RuntimeError(f"backend={self.name!r} cannot be imported: {self.module}")
         return self.module
+
+    @property
+    def takes_rows(self) -> bool:
+        """Whether its kernels take a row map; else x is gathered and y scattered around them."""
+        return getattr(self.module, "takes_rows", False)
 
     def why_not(self, problem: Problem) -> str | None:
         """None if this backend can run the problem, else the reason, for the message."""

@@ -2,7 +2,8 @@
 
 A plain call is checked and allocated for in C++ (csrc/python/direct.cpp), any other here and in
 cpu_checks.py before addresses cross. T steps, B batch, I input, H hidden, P projection, L layers, D
-directions, N rows (T * B if padded), O the size of h: P, or H without a projection.
+directions, N rows (T * B if padded), O the size of h: P, or H without a projection. With a row map
+x, y and their gradients have R rows, of which packed row n is rows[n]; all else has N.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fastlstm.backends import Gradients, Outputs, Problem, padded
 from fastlstm.backends.cpu_checks import (
     DTYPES,
     check_results,
+    check_rows,
     check_states,
     checked,
     checked_weights,
@@ -25,6 +27,7 @@ from fastlstm.backends.cpu_checks import (
 )
 from fastlstm.backends.cpu_memory import KEPT, like, new
 
+takes_rows = True
 _direct = _C.Direct(Tensor, torch.empty_like, KEPT)
 
 
@@ -71,9 +74,10 @@ def forward(
     num_layers: int,
     save: bool,
     precision: str = "",
+    rows: Tensor | None = None,
 ) -> Outputs:
     """See `fastlstm.ops.lstm_forward`; what is not saved is None."""
-    if batch_sizes is None and not precision and num_layers > 0:
+    if batch_sizes is None and rows is None and not precision and num_layers > 0:
         threads = torch.get_num_threads()
         outputs = _direct.forward(x, h_0, c_0, weights, num_layers, save, threads)
         if outputs is not None:
@@ -84,18 +88,19 @@ def forward(
     states, batch, hidden = c_0.shape
     weights = checked_weights(weights, x, h_0, c_0, num_layers)
     shape, directions = x.shape[:-1], states // num_layers
-    rows, features = shape.numel(), directions * h_0.shape[2]
-    offsets = None if batch_sizes is None else offsets_of(batch_sizes, rows, batch)
+    rows, packed = check_rows(rows, batch_sizes, x)
+    features = directions * h_0.shape[2]
+    offsets = None if batch_sizes is None else offsets_of(batch_sizes, packed, batch)
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
     y = x.new_empty((*shape, features))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
     below = c = gates = None
     if save:
-        below, c, gates = _saved(x, num_layers, rows, features, directions * padded(hidden))
+        below, c, gates = _saved(x, num_layers, packed, features, directions * padded(hidden))
     # Weights and h in bfloat16, all else not; the kernels save nothing that way.
     wide = precision == "bf16" and dtype is torch.float32 and not save
     _C.forward(
-        _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
+        _sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows),
         wide or dtype is torch.bfloat16,
         wide,
         [w.data_ptr() for w in weights],
@@ -122,9 +127,10 @@ def backward(
     gates: Tensor,
     needs_dx: bool,
     needs_dweights: Sequence[bool],
+    rows: Tensor | None = None,
 ) -> Gradients:
     """See `fastlstm.ops.lstm_backward`; gradients that are not needed are None."""
-    if batch_sizes is None and num_layers > 0:
+    if batch_sizes is None and rows is None and num_layers > 0:
         arrived, kept = (dy, dh_n, dc_n), (y, below, c, gates)
         needs, threads = (needs_dx, needs_dweights), torch.get_num_threads()
         gradients = _direct.backward(
@@ -139,16 +145,15 @@ def backward(
     c, gates = checked(c, torch.float32), checked(gates, dtype)
     below = None if below is None else checked(below, dtype)
     arriving = [None if d is None else checked(d, dtype) for d in (dy, dh_n, dc_n)]
-    check_results(x, h_0, c_0, num_layers, (y, below, c, gates), arriving)
-    offsets = None
-    if batch_sizes is not None:
-        offsets = offsets_of(batch_sizes, x.shape[0], c_0.shape[1])
+    rows, packed = check_rows(rows, batch_sizes, x)
+    check_results(x, h_0, c_0, num_layers, packed, (y, below, c, gates), arriving)
+    offsets = None if batch_sizes is None else offsets_of(batch_sizes, packed, c_0.shape[1])
     dx = like(x) if needs_dx else None
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
     arity = len(weights) // num_layers
     dweights = [like(w) if needs_dweights[n // arity] else None for n, w in enumerate(weights)]
     _C.backward(
-        _sizes(x, h_0, c_0, len(weights), offsets, num_layers),
+        _sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows),
         dtype is torch.bfloat16,
         [w.data_ptr() for w in weights],
         tuple(_address(t) for t in (x, h_0, c_0, y, gates, c, below)),
@@ -206,9 +211,15 @@ def _address(tensor: Tensor | None) -> int:
 
 
 def _sizes(
-    x: Tensor, h_0: Tensor, c_0: Tensor, weights: int, offsets: Tensor | None, num_layers: int
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: int,
+    offsets: Tensor | None,
+    num_layers: int,
+    rows: Tensor | None,
 ) -> tuple[int, ...]:
-    """Sizes::Numbers in csrc/python/calls.h. `offsets` must outlive the call."""
+    """Sizes::Numbers in csrc/python/calls.h. `offsets` and `rows` must outlive the call."""
     states, batch, hidden = c_0.shape
     steps, address = x.shape[0], 0  # 0: a padded batch
     if offsets is not None:
@@ -216,7 +227,8 @@ def _sizes(
     projection = h_0.shape[2] if weights // states % 2 else 0
     directions, threads = states // num_layers, torch.get_num_threads()
     sizes = steps, batch, x.shape[-1], hidden, projection, directions
-    return *sizes, address, threads, num_layers
+    map_and_room = (0, 0) if rows is None else (rows.data_ptr(), x.shape[0])
+    return *sizes, address, threads, num_layers, *map_and_room
 
 
 def make_stream(

@@ -14,6 +14,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from fastlstm import _C
 from fastlstm.backends import padded
 
 DTYPES = (torch.float32, torch.bfloat16)
@@ -95,28 +96,51 @@ def check_results(
     h_0: Tensor,
     c_0: Tensor,
     num_layers: int,
+    packed: int,
     results: Sequence[Tensor | None],
     arriving: Sequence[Tensor | None],
 ) -> None:
     """Raises RuntimeError unless the results of forward have its shapes, and their gradients too.
 
-    `results` are y, below, c and gates; `arriving` are dy, dh_n and dc_n.
+    `packed` is N; `results` are y, below, c and gates; `arriving` are dy, dh_n and dc_n.
     """
     h_shape, c_shape = h_0.shape, c_0.shape
     directions = c_shape[0] // num_layers
     *steps, _ = x.shape
-    rows, width = prod(steps), directions * padded(c_shape[2])
-    features = directions * h_shape[2]
+    width, features = directions * padded(c_shape[2]), directions * h_shape[2]
     y_shape = (*steps, features)
-    below = (num_layers - 1, rows, features) if num_layers > 1 else (0,)
+    below = (num_layers - 1, packed, features) if num_layers > 1 else (0,)
     if num_layers > 1 and results[1] is None:
         raise RuntimeError(f"below must have shape {below}, got None")
-    kept = below, (num_layers, rows, width), (num_layers, rows, 4 * width)
+    kept = below, (num_layers, packed, width), (num_layers, packed, 4 * width)
     shapes = y_shape, *kept, y_shape, h_shape, c_shape
     for n, (tensor, shape) in enumerate(zip((*results, *arriving), shapes, strict=True)):
         if tensor is not None and tensor.shape != shape:
             name = ("y", "below", "c", "gates", "dy", "dh_n", "dc_n")[n]
             raise RuntimeError(f"{name} must have shape {tuple(shape)}, got {tuple(tensor.shape)}")
+
+
+def check_rows(
+    rows: Tensor | None, batch_sizes: Tensor | None, x: Tensor
+) -> tuple[Tensor | None, int]:
+    """The row map, contiguous, once it is one of rows of x, and how many packed rows there are."""
+    if rows is None:
+        return None, prod(x.shape[:-1])
+    if batch_sizes is None:
+        raise RuntimeError("rows must come with batch_sizes, got rows alone")
+    if rows.dim() != 1 or rows.dtype is not torch.int64 or not rows.is_cpu:
+        raise RuntimeError(
+            "rows must be one row of torch.int64 on the CPU, got "
+            f"{rows.dtype}, {list(rows.shape)} on {rows.device.type!r}"
+        )
+    rows, count, room = rows.contiguous(), rows.shape[0], x.shape[0]
+    wrong = _C.misfit(rows.data_ptr(), count, room)
+    if wrong >= 0:
+        raise RuntimeError(
+            f"rows must be of the {room} rows of the input, from 0 on, and no two the same, got "
+            f"{int(rows[wrong])} at {wrong}"
+        )
+    return rows, count
 
 
 def offsets_of(batch_sizes: Tensor, rows: int, batch: int) -> Tensor:

@@ -65,6 +65,7 @@ class Buffer {
 
   void* data() const { return guarded_.data(); }  // null if it is empty
   size_t size() const { return guarded_.bytes() / size_; }
+  size_t bytes() const { return guarded_.bytes(); }
   bool intact() const { return guarded_.intact(); }
   bool operator==(const Buffer& other) const {
     return guarded_.bytes() == other.guarded_.bytes() &&

@@ -53,6 +53,18 @@ const Case kCases[] = {
     {600, 3, 2, 60, 0, 1, kRagged},
     {90, 2, 7, 37, 0, 1, kRagged},
     {70, 1, 60, 33, 12, 1, kNoDx},
+    {1, 4, 33, 31, 0, 2, kMapped},
+    {5, 3, 4, 16, 0, 1, kMapped},
+    {6, 11, 2, 15, 7, 2, kMapped | kRagged},
+    {13, 2, 19, 23, 0, 2, kMapped | kRagged},
+    {150, 3, 3, 5, 0, 2, kMapped | kRagged | kNoBias},
+    {4, 5, 37, 131, 0, 2, kMapped | kRagged},
+    {20, 12, 13, 43, 0, 1, kMapped | kRagged},
+    {17, 14, 9, 53, 29, 2, kMapped | kRagged},
+    {1, 1, 250, 307, 0, 1, kMapped},
+    {7, 1, 41, 71, 33, 2, kMapped | kNoDy},
+    {90, 2, 7, 37, 0, 1, kMapped | kRagged},
+    {70, 1, 60, 33, 12, 1, kMapped | kNoDx},
 };
 
 // Multiply-adds of the forward pass that an emulator does in a moment.
@@ -87,6 +99,17 @@ std::vector<int64_t> make_offsets(const Case& sizes) {
     offsets.push_back(offsets.back() + sizes.batch * left / sizes.steps);
   }
   return offsets;
+}
+
+// The n-th packed row is the 7n-th of the rows, counted around.
+std::vector<int64_t> make_map(const Problem& problem) {
+  std::vector<int64_t> map;
+  if (!problem.is(kMapped)) return map;
+  const int64_t stride = problem.room() % 7 ? 7 : 8;
+  for (int64_t n = 0; n < problem.offsets.back(); ++n) {
+    map.push_back((3 + n * stride) % problem.room());
+  }
+  return map;
 }
 
 Inputs<Doubles> make_inputs(const Problem& problem, uint64_t seed) {
@@ -134,14 +157,15 @@ std::string Problem::name() const {
   return "T" + std::to_string(c.steps) + " B" + std::to_string(c.batch) + " I" +
          std::to_string(c.input) + " H" + std::to_string(c.hidden) + " P" +
          std::to_string(c.projection) + " D" + std::to_string(c.directions) +
-         (is(kRagged) ? " ragged" : "");
+         (is(kRagged) ? " ragged" : "") + (is(kMapped) ? " mapped" : "");
 }
 
 std::vector<Problem> make_problems(Type type, bool quick) {
   std::vector<Problem> problems;
   for (const Case& sizes : kCases) {
     if (quick && work(sizes) > kQuick) continue;
-    Problem problem{sizes, type, make_offsets(sizes), {}, {}};
+    Problem problem{sizes, type, make_offsets(sizes), {}, {}, {}};
+    problem.map = make_map(problem);
     problem.inputs = make_inputs(problem, problems.size() + 1);
     problem.expected = reference(problem.shape(1), type, problem.inputs);
     if (problem.is(kNoDx)) problem.expected.dx.clear();

@@ -83,10 +83,11 @@ void each_gradient(Visit visit, Of&... of) {
 enum Flag {
   kRagged = 1,  // sequences end early, some steps may be empty
   kNoBias = 2,
-  kNoDy = 4,        // no gradient arrives at y
-  kNoDstates = 8,   // ... at h_n and c_n
-  kNoDx = 16,       // the gradient of x is not wanted
-  kNoDweights = 32  // ... those of the weights
+  kNoDy = 4,         // no gradient arrives at y
+  kNoDstates = 8,    // ... at h_n and c_n
+  kNoDx = 16,        // the gradient of x is not wanted
+  kNoDweights = 32,  // ... those of the weights
+  kMapped = 64       // x and y have more rows than the batch, in another order
 };
 
 struct Case {
@@ -98,6 +99,7 @@ struct Problem {
   Case sizes;
   Type type;
   std::vector<int64_t> offsets;  // [T + 1]
+  std::vector<int64_t> map;      // [N], or empty: packed rows
   Inputs<Doubles> inputs;
   Results<Doubles> expected;
 
@@ -105,6 +107,9 @@ struct Problem {
     return {sizes.steps,      sizes.batch,      sizes.input,    sizes.hidden,
             sizes.projection, sizes.directions, offsets.data(), threads};
   }
+  // Rows of x and y.
+  int64_t room() const { return is(kMapped) ? 2 * offsets.back() + 1 : offsets.back(); }
+  const int64_t* rows() const { return map.empty() ? nullptr : map.data(); }
   bool is(Flag flag) const { return sizes.flags & flag; }
   std::string name() const;
 };

@@ -43,6 +43,10 @@ Run::Run(const Kernels& kernels, const Problem& problem, Mode mode, int threads)
     out_.h_n.set(from.h_0);
     out_.c_n.set(from.c_0);
   }
+  x_ = Mapped(in_.x, problem);
+  y_ = Mapped(out_.y, problem);
+  dy_ = Mapped(in_.dy, problem);
+  dx_ = Mapped(out_.dx, problem);
   forward(mode);
   if (mode == Mode::kTraining) backward();
   inspect();
@@ -64,12 +68,13 @@ void Run::forward(Mode mode) {
   args.type = problem_.type;
   args.wide = mode == Mode::kWide;
   args.wide_c = mode == Mode::kWide || mode == Mode::kStream;
-  args.x = in_.x.data();
+  args.x = x_.data();
   args.h_0 = in_.h_0.data();
   args.c_0 = in_.c_0.data();
-  args.y = out_.y.data();
+  args.y = y_.data();
   args.h_n = out_.h_n.data();
   args.c_n = out_.c_n.data();
+  args.x_rows = args.y_rows = problem_.rows();
   if (mode == Mode::kStream) {
     args.h_0 = args.h_n;
     args.c_0 = args.c_n;
@@ -89,30 +94,33 @@ void Run::forward(Mode mode) {
     kernels_.pack(shape_, problem_.type, args.weights[d], static_cast<float*>(packed_[d].data()));
   }
   call(kernels_.forward, kernels_.forward_workspace, args);
+  y_.gather();
 }
 
 void Run::backward() {
   BackwardArgs args{};
   args.shape = shape_;
   args.type = problem_.type;
-  args.x = in_.x.data();
+  args.x = x_.data();
   args.h_0 = in_.h_0.data();
   args.c_0 = in_.c_0.data();
-  args.y = out_.y.data();
+  args.y = y_.data();
   args.gates = gates_.data();
   args.c = static_cast<float*>(c_.data());
-  args.dy = in_.dy.data();
+  args.dy = dy_.data();
   args.dh_n = in_.dh_n.data();
   args.dc_n = in_.dc_n.data();
-  args.dx = out_.dx.data();
+  args.dx = dx_.data();
   args.dh_0 = out_.dh_0.data();
   args.dc_0 = out_.dc_0.data();
+  args.x_rows = args.y_rows = problem_.rows();
   args.wants_dweights = !problem_.is(kNoDweights);
   for (int64_t d = 0; d < shape_.directions; ++d) {
     set(args.weights[d], in_.weights[d]);
     set(args.dweights[d], out_.dweights[d]);
   }
   call(kernels_.backward, kernels_.backward_workspace, args);
+  dx_.gather();
 }
 
 void Run::inspect() {
@@ -125,6 +133,9 @@ void Run::inspect() {
   look("gates", gates_);
   look("c", c_);
   for (const Buffer& packed : packed_) look("packed", packed);
+  for (Mapped* mapped : {&x_, &y_, &dy_, &dx_}) {
+    if (!mapped->intact()) overrun_ = "mapped rows";
+  }
 }
 
 }  // namespace check

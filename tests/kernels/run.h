@@ -1,6 +1,6 @@
 // A call of one variant of the kernels, all its memory under watch.
 #pragma once
-#include "buffer.h"
+#include "mapped.h"
 
 namespace check {
 
@@ -33,6 +33,7 @@ class Run {
   Shape shape_;
   Inputs<Buffer> in_;
   Results<Buffer> out_;
+  Mapped x_, y_, dy_, dx_;
   Buffer gates_;  // [N, D, 4H']
   Buffer c_;      // [N, D, H']
   Buffer packed_[kMaxDirections];

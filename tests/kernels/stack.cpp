@@ -26,8 +26,11 @@ Stack::Stack(const Kernels& kernels, const Problem& problem, Pass pass, int thre
     if (l > 0) shapes_[l].input = shapes_[l].output();
   }
   results_.reserve(100);
+  x_ = Mapped(in_.x, problem);
+  dy_ = Mapped(in_.dy, problem);
   forward(pass);
   if (pass == Pass::kTraining) backward();
+  intact_ = intact_ && x_.intact() && dy_.intact();
 }
 
 bool Stack::intact() const {
@@ -57,11 +60,12 @@ void Stack::forward(Pass pass) {
     args[l].wide_c = stream;
     args[l].weights[0] = {(l > 0 ? weights.hh : weights.ih).data(), weights.hh.data(),
                           weights.bias_ih.data(), weights.bias_hh.data(), weights.hr.data()};
-    args[l].x = in_.x.data();
+    args[l].x = x_.data();
     args[l].h_0 = in_.h_0.data();
     args[l].c_0 = in_.c_0.data();
     if (pass == Pass::kTraining || l + 1 == kLayers) {
-      args[l].y = y_[l] = result(shape.offsets[shape.steps] * shape.output(), outer);
+      const int64_t rows = l + 1 == kLayers ? problem_.room() : shape.offsets[shape.steps];
+      args[l].y = y_[l] = result(rows * shape.output(), outer);
     }
     args[l].h_n = result(shape.batch * shape.output(), outer);
     args[l].c_n = result(shape.batch * shape.hidden, outer);
@@ -80,6 +84,7 @@ void Stack::forward(Pass pass) {
     args[l].gates = layers_[l].gates.data();
     args[l].c = static_cast<float*>(layers_[l].c.data());
   }
+  args[0].x_rows = args[kLayers - 1].y_rows = problem_.rows();
   const size_t bytes = kernels_.forward_workspace(args, kLayers);
   const Workspace workspace(bytes + 2 * Guarded::kGuard);
   const Guarded guarded(workspace.data(), bytes, 0);
@@ -97,17 +102,16 @@ void Stack::backward() {
     args[l].type = problem_.type;
     args[l].weights[0] = {(l > 0 ? weights.hh : weights.ih).data(), weights.hh.data(),
                           weights.bias_ih.data(), weights.bias_hh.data(), weights.hr.data()};
-    args[l].x = in_.x.data();
+    args[l].x = x_.data();
     args[l].h_0 = in_.h_0.data();
     args[l].c_0 = in_.c_0.data();
     args[l].y = y_[l];
     args[l].gates = layers_[l].gates.data();
     args[l].c = static_cast<const float*>(layers_[l].c.data());
-    args[l].dy = in_.dy.data();
+    args[l].dy = dy_.data();
     args[l].dh_n = in_.dh_n.data();
     args[l].dc_n = in_.dc_n.data();
-    args[l].dx =
-        l > 0 || problem_.is(kNoDx) ? nullptr : out(shape.offsets[shape.steps] * shape.input);
+    args[l].dx = l > 0 || problem_.is(kNoDx) ? nullptr : out(problem_.room() * shape.input);
     args[l].dh_0 = out(shape.batch * shape.output());
     args[l].dc_0 = out(shape.batch * shape.hidden);
     args[l].wants_dweights = !problem_.is(kNoDweights);
@@ -117,6 +121,7 @@ void Stack::backward() {
     args[l].dweights[0] = {out(gates * shape.input), out(gates * shape.output()), out(biases),
                            out(biases), out(shape.projection * shape.hidden)};
   }
+  args[0].x_rows = args[kLayers - 1].y_rows = problem_.rows();
   const size_t bytes = kernels_.backward_workspace(args, kLayers);
   const Workspace workspace(bytes + 2 * Guarded::kGuard);
   const Guarded guarded(workspace.data(), bytes, 0);

@@ -1,6 +1,6 @@
 // A stack of layers, forward and backward, all its results side by side.
 #pragma once
-#include "buffer.h"
+#include "mapped.h"
 
 namespace check {
 
@@ -35,6 +35,7 @@ class Stack {
   const Problem& problem_;
   Shape shapes_[kLayers];
   Inputs<Buffer> in_;
+  Mapped x_, dy_;
   Layer layers_[kLayers];
   Buffer packed_[kLayers];
   void* y_[kLayers];
