@@ -152,6 +152,8 @@ class LSTM(LooksLikeLSTM, FlatWeights):
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, hx, weights)
         dim = input.dim()
+        if dim == 3 and type(input) is not Tensor and input.is_nested:
+            return self._forward_nested(input, hx, weights)
         if dim not in (2, 3):
             raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {dim}D instead")
         batch_dim = 0 if self.batch_first else 1
@@ -233,11 +235,8 @@ class LSTM(LooksLikeLSTM, FlatWeights):
         if not self._fits(x, hx, batch, weights):
             self.check_forward_args(x, hx, None)
 
-        def layers(x: Tensor, hx: State, sizes: Tensor, rows: Tensor) -> tuple[Tensor, State]:
-            return self._layers(x, hx, sizes, weights, rows)
-
         return varying.run(
-            layers,
+            self._rows(weights),
             x,
             hx,
             lengths,
@@ -246,6 +245,28 @@ class LSTM(LooksLikeLSTM, FlatWeights):
             directions=1 + self.bidirectional,
             batch_first=self.batch_first,
         )
+
+    def _forward_nested(
+        self, x: Tensor, hx: State | None, weights: list[Tensor]
+    ) -> tuple[Tensor, State]:
+        if x.layout is not torch.jagged or not self.batch_first:
+            raise ValueError(
+                "a nested input must have the layout torch.jagged and batch_first=True, got "
+                f"{x.layout} and batch_first={self.batch_first}"
+            )
+        values, batch = x.values(), x.size(0)
+        hx = self._zero_state(values, batch) if hx is None else self._batched_state(hx, True)
+        if not self._fits(values, hx, batch, weights):
+            self.check_forward_args(values, hx, torch.tensor([batch]))
+        return varying.run_nested(self._rows(weights), x, hx, directions=1 + self.bidirectional)
+
+    def _rows(self, weights: list[Tensor]) -> varying.Layers:
+        """The layers as a function of rows."""
+
+        def layers(x: Tensor, hx: State, sizes: Tensor, rows: Tensor) -> tuple[Tensor, State]:
+            return self._layers(x, hx, sizes, weights, rows)
+
+        return layers
 
     def _zero_state(self, x: Tensor, batch: int) -> State:
         rows = self.num_layers * (2 if self.bidirectional else 1)

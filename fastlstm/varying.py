@@ -57,15 +57,41 @@ def run(
         plan = ragged.from_resets(resets, lengths, batch_first)
         at_once = resets.select(1 if batch_first else 0, 0).to("cpu")
         keeps = plan.is_first & ~at_once[plan.sequence]
+    rows = x.reshape(steps * batch, x.shape[2])
+    y, state = _through(layers, rows, plan, keeps, hx, reset_hx, directions)
+    return y.view(*x.shape[:2], y.shape[1]), state
+
+
+def run_nested(layers: Layers, x: Tensor, hx: State, *, directions: int) -> tuple[Tensor, State]:
+    """The layers on a jagged nested tensor ``[B, j, I]``: y like it, and h_n and c_n."""
+    offsets, given = x.offsets(), x.lengths()  # type: ignore[attr-defined]
+    lengths = (offsets.diff() if given is None else given).to("cpu")
+    steps = max(int(lengths.max()), 1) if lengths.shape[0] else 1
+    plan = ragged.from_lengths(lengths, steps, lengths.shape[0], batch_first=True)
+    rows = offsets.to("cpu")[plan.rows // steps] + plan.rows % steps
+    plan = plan._replace(rows=rows)
+    y, state = _through(layers, x.values(), plan, plan.is_first, hx, None, directions)
+    return torch.nested.nested_tensor_from_jagged(y, offsets, lengths=given), state
+
+
+def _through(
+    layers: Layers,
+    rows: Tensor,
+    plan: Ragged,
+    keeps: Tensor,
+    hx: State,
+    reset_hx: State | None,
+    directions: int,
+) -> tuple[Tensor, State]:
+    """The layers on the rows of a batch; `keeps`: which segments start from h_0 and c_0."""
     begins, ends = _ends(plan, keeps, directions)
     given = [
         _of_segments(state, plan, begins, reset)
         for state, reset in zip(hx, reset_hx or (None, None), strict=True)
     ]
-    rows = x.reshape(steps * batch, x.shape[2])
     y, states = layers(rows, (given[0], given[1]), plan.batch_sizes, plan.rows)
     h_n, c_n = (_of_items(s, ends, before) for s, before in zip(states, hx, strict=True))
-    return y.view(*x.shape[:2], y.shape[1]), (h_n, c_n)
+    return y, (h_n, c_n)
 
 
 def _check_resets(resets: Tensor, x: Tensor, hx: State, reset_hx: State | None) -> None:

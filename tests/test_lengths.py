@@ -229,3 +229,33 @@ def test_only_of_a_padded_batch():
     for given in (x[:, 0], pack_padded_sequence(x, [T] * B)):
         with pytest.raises(ValueError, match="must come with a padded 3D input, got"):
             ours(given, lengths=[3])
+
+
+@pytest.mark.parametrize(
+    "config", [{}, {"num_layers": 2, "bidirectional": True}, {"proj_size": 3}], ids=str
+)
+def test_jagged_nested_tensors(config):
+    ours = fastlstm.LSTM(I, H, batch_first=True, **config)
+    x, hx = make_inputs(ours)
+    items = [x[b, :length] for b, length in enumerate(LENGTHS)]
+    nested = torch.nested.nested_tensor(items, layout=torch.jagged, requires_grad=True)
+    padded = x.requires_grad_()
+    output, state = ours(nested, hx)
+    expected, expected_state = packed(ours, padded, hx)
+    torch.testing.assert_close(state, expected_state)
+    assert output.is_nested
+    for b, item in enumerate(output.unbind()):
+        torch.testing.assert_close(item, expected[b, : LENGTHS[b]])
+    output.values().square().sum().backward()
+    expected.square().sum().backward()
+    for b, item in enumerate(nested.grad.unbind()):
+        torch.testing.assert_close(item, padded.grad[b, : LENGTHS[b]])
+    torch.testing.assert_close(ours(nested)[1], packed(ours, padded, None)[1])
+
+
+def test_nested_tensors_that_can_not_be_taken():
+    nested = torch.nested.nested_tensor([torch.zeros(2, I), torch.zeros(3, I)], layout=torch.jagged)
+    with pytest.raises(ValueError, match=r"batch_first=True, got torch\.jagged"):
+        fastlstm.LSTM(I, H)(nested)
+    with pytest.raises(RuntimeError, match="must be equal to input_size"):
+        fastlstm.LSTM(I + 1, H, batch_first=True)(nested)
