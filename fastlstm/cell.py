@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastlstm import functional, original, tracing
+from fastlstm import functional, original, step, tracing
 
 State = tuple[Tensor, Tensor]
 
@@ -72,7 +72,7 @@ class LSTMCell(original.LSTMCell):
         weights = [self.weight_ih, self.weight_hh]
         if self.bias_ih is not None:
             weights += (self.bias_ih, self.bias_hh)
-        h, c = functional.lstm_cell(x, h, c, weights, backend=self.backend)
+        h, c = step.lstm_cell(x, h, c, weights, backend=self.backend)
         return (h, c) if batched else (h.squeeze(0), c.squeeze(0))
 
     def _fits(self, input: Tensor, hx: State | None) -> bool:

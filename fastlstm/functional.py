@@ -100,57 +100,13 @@ def lstm(
     if autograd.in_dual_level():  # no kernel computes tangents
         return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
     # The Function also brings the rule for vmap.
-    if torch._C._are_functorch_transforms_active() or _needs_gradient(x, h_0, c_0, weights):
+    if torch._C._are_functorch_transforms_active() or needs_gradient(x, h_0, c_0, weights):
         return _with_gradients(x, h_0, c_0, weights, batch_sizes, rows, num_layers, chosen.name)
     held = precision if precision is not None and x.dtype == torch.float32 else ""
     y, h_n, c_n, *_ = ops.lstm_forward(
         x, h_0, c_0, weights, batch_sizes, rows, num_layers, False, chosen.name, held
     )
     return y, h_n, c_n
-
-
-def lstm_cell(
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    weights: Sequence[Tensor],
-    *,
-    backend: str = "auto",
-) -> tuple[Tensor, Tensor]:
-    """One step of one layer: `torch.lstm_cell` on the backend chosen.
-
-    Args:
-        x: ``[B, I]``.
-        h_0: ``[B, H]``.
-        c_0: ``[B, H]``.
-        weights: ``weight_ih [4H, I]``, ``weight_hh [4H, H]``, perhaps ``bias_ih [4H]`` and
-            ``bias_hh [4H]``.
-        backend: "auto" or a name from `fastlstm.backends.names()`.
-
-    Returns:
-        ``h`` and ``c`` after the step, ``[B, H]``.
-
-    Raises:
-        ValueError: no backend has that name.
-        RuntimeError: the backend asked for cannot run this step.
-    """
-    if type(weights[0]).__name__ == "ExpandedWeight":
-        _, h_n, c_n = reference.lstm(x[None], h_0[None], c_0[None], weights)
-        return h_n[0], c_n[0]
-    if backend == "auto" and (not x.is_cpu or torch._C._is_any_autocast_enabled()):
-        backend = "aten"  # fused there, and its dtypes under autocast are not an LSTM's
-    chosen = backends.select(backends.Problem(x.device.type, x.dtype, 0), backend)
-    if chosen.name == "aten":
-        return torch.lstm_cell(x, (h_0, c_0), *weights)
-    if hasattr(chosen.module, "cell_forward"):
-        save = _needs_gradient(x, h_0, c_0, weights)
-        outputs = autograd.lstm_cell(chosen.module, x, h_0, c_0, weights, save)
-        if outputs is not None:
-            return outputs
-    backend = chosen.name
-    states = h_0.unsqueeze(0), c_0.unsqueeze(0)
-    _, h_n, c_n = lstm(x.unsqueeze(0), *states, weights, backend=backend)
-    return h_n.squeeze(0), c_n.squeeze(0)
 
 
 def _per_sample(
@@ -199,7 +155,7 @@ def _shape(
     packed: bool,
 ) -> backends.Shape:
     states, batch, hidden_size = c_0.shape
-    training = _needs_gradient(x, h_0, c_0, weights)
+    training = needs_gradient(x, h_0, c_0, weights)
     return backends.Shape(hidden_size, batch, num_layers, states // num_layers, training, packed)
 
 
@@ -264,7 +220,8 @@ def _alike(x: Tensor, *others: Tensor) -> bool:
     return all(t.dtype is dtype and t.device == x.device for t in others)
 
 
-def _needs_gradient(x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor]) -> bool:
+def needs_gradient(x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor]) -> bool:
+    """Whether autograd is to see a call with these."""
     if not torch.is_grad_enabled():
         return False
     return any(tensor.requires_grad for tensor in (weights[0], x, h_0, c_0, *weights[1:]))

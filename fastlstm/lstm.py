@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, overload
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm import functional, original, tracing, varying
-from fastlstm.flat_weights import FlatWeights
+from fastlstm import functional, original, tracing
 from fastlstm.identity import LooksLikeLSTM, look_like_torch
+from fastlstm.layers import Layers, Lengths, State
 from fastlstm.stream import Stream
 
-State = tuple[Tensor, Tensor]
-Lengths = Tensor | Sequence[int] | None
 _torch_forward: Any = original.LSTM.forward
 
 
 @look_like_torch
-class LSTM(LooksLikeLSTM, FlatWeights):
+class LSTM(LooksLikeLSTM, Layers):
     r"""A multi-layer long short-term memory, as `torch.nn.LSTM`, on fastlstm's kernels.
 
     .. math::
@@ -59,11 +55,6 @@ class LSTM(LooksLikeLSTM, FlatWeights):
         ValueError, TypeError, RuntimeError: as nn.LSTM, in its words; ValueError for a backend or
             a precision that is not known.
     """
-
-    # The checks of the arguments, and their words, are nn.LSTM's own.
-    get_expected_cell_size: Any = original.LSTM.get_expected_cell_size
-    check_forward_args: Any = original.LSTM.check_forward_args
-    permute_hidden: Any = original.LSTM.permute_hidden
 
     def __init__(
         self,
@@ -143,7 +134,7 @@ class LSTM(LooksLikeLSTM, FlatWeights):
             reset_hx: h and c, of the shapes of hx, that they become instead.
         """
         if tracing.records_module(input):
-            return tracing.as_module(self, input, hx)  # type: ignore[no-any-return]
+            return tracing.as_module(self, input, hx, lengths, resets, reset_hx)  # type: ignore[no-any-return]
         if tracing.records_torch(self.backend):
             return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
         weights = self._current_weights()
@@ -193,130 +184,3 @@ class LSTM(LooksLikeLSTM, FlatWeights):
         weights = self._current_weights()
         arity = len(weights) // self.num_layers
         return [weights[n : n + arity] for n in range(0, len(weights), arity)]
-
-    def _fits(self, x: Tensor, hx: State, batch: int, weights: list[Tensor]) -> bool:
-        """Whether `check_forward_args`, which takes longer, would find nothing to object to."""
-        rows = self.num_layers * (2 if self.bidirectional else 1)
-        return (
-            x.dtype == weights[0].dtype
-            and x.size(-1) == self.input_size
-            and hx[0].shape == (rows, batch, self.proj_size or self.hidden_size)
-            and hx[1].shape == (rows, batch, self.hidden_size)
-        )
-
-    def _forward_packed(
-        self, input: PackedSequence, hx: State | None, weights: list[Tensor]
-    ) -> tuple[PackedSequence, State]:
-        x, batch_sizes, sorted_indices, unsorted_indices = input
-        # A compiler knows the length of the indices, but no element of batch_sizes.
-        indices = sorted_indices
-        batch = int(batch_sizes[0]) if indices is None else indices.size(0)
-        hx = self._zero_state(x, batch) if hx is None else self.permute_hidden(hx, indices)
-        if x.dim() != 2 or not self._fits(x, hx, batch, weights):
-            self.check_forward_args(x, hx, batch_sizes)
-        output, state = self._layers(x, hx, batch_sizes, weights)
-        packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
-        return packed, self.permute_hidden(state, unsorted_indices)
-
-    def _forward_varying(
-        self,
-        x: Tensor | PackedSequence,
-        hx: State | None,
-        weights: list[Tensor],
-        lengths: Lengths,
-        resets: Tensor | None,
-        reset_hx: State | None,
-    ) -> tuple[Tensor, State]:
-        if isinstance(x, PackedSequence) or x.dim() != 3:
-            form = type(x).__name__ if isinstance(x, PackedSequence) else f"{x.dim()}D input"
-            raise ValueError(f"lengths and resets must come with a padded 3D input, got {form}")
-        batch = x.size(0 if self.batch_first else 1)
-        hx = self._zero_state(x, batch) if hx is None else self._batched_state(hx, True)
-        if not self._fits(x, hx, batch, weights):
-            self.check_forward_args(x, hx, None)
-
-        return varying.run(
-            self._rows(weights),
-            x,
-            hx,
-            lengths,
-            resets,
-            reset_hx,
-            directions=1 + self.bidirectional,
-            batch_first=self.batch_first,
-        )
-
-    def _forward_nested(
-        self, x: Tensor, hx: State | None, weights: list[Tensor]
-    ) -> tuple[Tensor, State]:
-        if x.layout is not torch.jagged or not self.batch_first:
-            raise ValueError(
-                "a nested input must have the layout torch.jagged and batch_first=True, got "
-                f"{x.layout} and batch_first={self.batch_first}"
-            )
-        values, batch = x.values(), x.size(0)
-        hx = self._zero_state(values, batch) if hx is None else self._batched_state(hx, True)
-        if not self._fits(values, hx, batch, weights):
-            self.check_forward_args(values, hx, torch.tensor([batch]))
-        return varying.run_nested(self._rows(weights), x, hx, directions=1 + self.bidirectional)
-
-    def _rows(self, weights: list[Tensor]) -> varying.Layers:
-        """The layers as a function of rows."""
-
-        def layers(x: Tensor, hx: State, sizes: Tensor, rows: Tensor) -> tuple[Tensor, State]:
-            return self._layers(x, hx, sizes, weights, rows)
-
-        return layers
-
-    def _zero_state(self, x: Tensor, batch: int) -> State:
-        rows = self.num_layers * (2 if self.bidirectional else 1)
-        c = x.new_zeros(rows, batch, self.hidden_size)
-        if not (self.proj_size or torch.compiler.is_compiling()):
-            return c, c  # an autograd.Function that is traced refuses the same tensor twice
-        return x.new_zeros(rows, batch, self.proj_size or self.hidden_size), c
-
-    def _batched_state(self, hx: State, batched: bool) -> State:
-        h, c = hx
-        dim = 3 if batched else 2
-        if h.dim() != dim or c.dim() != dim:
-            form = "batched" if batched else "unbatched"
-            raise RuntimeError(
-                f"For {form} {dim}-D input, hx and cx should "
-                f"also be {dim}-D but got ({h.dim()}-D, {c.dim()}-D) tensors"
-            )
-        return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
-
-    def _layers(
-        self,
-        x: Tensor,
-        hx: State,
-        batch_sizes: Tensor | None,
-        weights: list[Tensor],
-        rows: Tensor | None = None,
-    ) -> tuple[Tensor, State]:
-        backend, precision = self.backend, self.precision
-        if self.dropout == 0 or not self.training or self.num_layers == 1:
-            x, h_n, c_n = functional.lstm(
-                x,
-                *hx,
-                weights,
-                batch_sizes,
-                rows,
-                num_layers=self.num_layers,
-                backend=backend,
-                precision=precision,
-            )
-            return x, (h_n, c_n)
-        arity = len(weights) // self.num_layers
-        states = zip(hx[0].chunk(self.num_layers), hx[1].chunk(self.num_layers), strict=True)
-        h, c = [], []
-        for layer, (h_0, c_0) in enumerate(states):
-            if layer > 0:
-                x = F.dropout(x, self.dropout, self.training)
-            own = weights[layer * arity : (layer + 1) * arity]
-            x, h_n, c_n = functional.lstm(
-                x, h_0, c_0, own, batch_sizes, rows, backend=backend, precision=precision
-            )
-            h.append(h_n)
-            c.append(c_n)
-        return x, (torch.cat(h), torch.cat(c))

@@ -13,8 +13,8 @@ PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` is a leaf.
 LAYERS = [
     "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert", "lstm",
-    "cell", "varying", "ragged", "stream", "identity", "flat_weights", "tracing", "functional",
-    "autograd", "ops", "flops", "eager", "backends", "_C", "original", "reference",
+    "cell", "layers", "varying", "ragged", "stream", "identity", "flat_weights", "tracing", "step",
+    "functional", "autograd", "ops", "flops", "eager", "backends", "_C", "original", "reference",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
