@@ -5,7 +5,7 @@ import torch
 from mapped import call, leaves_of, mapped_quantities, packing
 from torch.library import opcheck
 
-from fastlstm import functional
+from fastlstm import backends, functional
 from fastlstm.verify import Case
 
 CASE = Case(5, 4, 3, 6, layers=2, bidirectional=True, ragged=True)
@@ -13,9 +13,13 @@ I, H = CASE.I, CASE.H
 
 
 @pytest.mark.parametrize("layout", ["batch first", "holes"])
-@pytest.mark.parametrize("backend", ["auto", "aten", "reference"])
+@pytest.mark.parametrize("backend", ["auto", "triton", "aten", "reference"])
 @pytest.mark.parametrize("proj", [0, 5])
 def test_backends(backend, layout, proj):
+    if backend != "auto":
+        reason = backends.get(backend).why_not(backends.Problem("cpu", torch.float32, proj))
+        if reason:
+            pytest.skip(reason)
     case = Case(5, 4, 3, 6, layers=2, bidirectional=True, ragged=True, proj=proj)
     expected = mapped_quantities(case, "packed")
     for name, tensor in mapped_quantities(case, layout, backend=backend).items():
