@@ -1,5 +1,6 @@
 """An LSTM layer on custom kernels that stands where `torch.nn.LSTM` stood."""
 
+from fastlstm import quantization as _quantization
 from fastlstm.cell import LSTMCell
 from fastlstm.convert import convert, restore
 from fastlstm.lstm import LSTM
@@ -7,3 +8,5 @@ from fastlstm.lstm import LSTM
 __version__ = "0.1.0"
 
 __all__ = ["LSTM", "LSTMCell", "__version__", "convert", "restore"]
+
+_quantization.register()

@@ -58,6 +58,28 @@ class LSTMCell(original.LSTMCell):
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """h and c after the step; before it they are `hx`, or zero."""
+        # A compiler of torch.jit reads one branch only.
+        if torch.jit.is_scripting():  # type: ignore[attr-defined] # noqa: SIM108
+            after = self._scripted(input, hx)
+        else:
+            after = self._step(input, hx)
+        return after
+
+    def _scripted(self, input: Tensor, hx: State | None) -> State:
+        batched = input.dim() == 2
+        x = input if batched else input.unsqueeze(0)
+        if hx is None:
+            h = torch.zeros(x.size(0), self.hidden_size, dtype=x.dtype, device=x.device)
+            c = h
+        else:
+            h, c = hx
+            if not batched:
+                h, c = h.unsqueeze(0), c.unsqueeze(0)
+        weights = self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+        h, c = torch.lstm_cell(x, [h, c], weights[0], weights[1], weights[2], weights[3])
+        return (h, c) if batched else (h.squeeze(0), c.squeeze(0))
+
+    def _step(self, input: Tensor, hx: State | None) -> State:
         if tracing.records_module(input):
             return tracing.as_module(self, input, hx)  # type: ignore[no-any-return]
         if tracing.records_torch(self.backend) or not self._fits(input, hx):

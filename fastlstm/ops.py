@@ -11,6 +11,7 @@ but the last, and, with H rounded up to whole vectors, ``c [L, rows, D*Hp]`` flo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -36,10 +37,8 @@ torch.library.define(
 )
 
 
-def _mapped(rows: Tensor | None, backend: str) -> dict[str, Tensor]:
+def _mapped(rows: Tensor, backend: str) -> dict[str, Tensor]:
     """The row map as a backend takes it that knows of one."""
-    if rows is None:
-        return {}
     if not backends.get(backend).takes_rows:
         raise RuntimeError(f"rows must be None for backend={backend!r}, which takes packed rows")
     return {"rows": rows}
@@ -58,9 +57,10 @@ def _forward(
     precision: str = "",
 ) -> Outputs:
     kernels = backends.get(backend).load()
+    where = {} if rows is None else _mapped(rows, backend)
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.forward(  # type: ignore[no-any-return]
-            x, h_0, c_0, weights, batch_sizes, num_layers, save, precision, **_mapped(rows, backend)
+            x, h_0, c_0, weights, batch_sizes, num_layers, save, precision, **where
         )
 
 
@@ -92,11 +92,12 @@ def _backward(
     backend: str,
 ) -> Gradients:
     kernels = backends.get(backend).load()
+    where = {} if rows is None else _mapped(rows, backend)
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.backward(  # type: ignore[no-any-return]
             *(dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, num_layers),
             *(y, below, c, gates, needs_dx, needs_dweights),
-            **_mapped(rows, backend),
+            **where,
         )
 
 
@@ -121,6 +122,7 @@ def _(
     backend: str,
     precision: str = "",
 ) -> tuple[Tensor, ...]:
+    _tell_inductor()
     directions = c_0.shape[0] // num_layers
     packed = prod(x.shape[:-1]) if rows is None else rows.shape[0]
     width = directions * backends.padded(c_0.shape[2])
@@ -164,6 +166,16 @@ torch.library.impl("fastlstm::lstm_forward", ("cpu", "cuda"), _forward_as_operat
 torch.library.impl("fastlstm::lstm_backward", ("cpu", "cuda"), _backward_as_operator)
 _forward_operator = torch.ops.fastlstm.lstm_forward.default
 _backward_operator = torch.ops.fastlstm.lstm_backward.default
+
+
+def _tell_inductor() -> None:
+    """That the operators are called as they are, also where it must not guess so."""
+    lowering = sys.modules.get("torch._inductor.lowering")
+    if lowering is None or not hasattr(lowering, "make_fallback"):
+        return
+    for operator in (_forward_operator, _backward_operator):
+        if operator not in lowering.lowerings:
+            lowering.make_fallback(operator, warn=False)
 
 
 def _tell_flop_counters() -> None:

@@ -39,6 +39,13 @@ def test_fullgraph(compiler, config):
         torch.testing.assert_close(compiled(x)[0], ours(x)[0])
 
 
+def test_inductor_need_not_guess_what_the_operators_are():
+    with torch._inductor.config.patch(implicit_fallbacks=False):
+        ours, x = fastlstm.LSTM(I, H), torch.randn(T, B, I)
+        compiled = torch.compile(ours, fullgraph=True)
+        torch.testing.assert_close(results(compiled, ours, x), results(ours, ours, x))
+
+
 def test_a_graph_for_any_length():
     ours, counter = fastlstm.LSTM(I, H), CompileCounter()
     compiled = torch.compile(ours, fullgraph=True, backend=counter, dynamic=True)

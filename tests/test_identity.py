@@ -103,3 +103,15 @@ def test_ours_in_the_place_of_torchs(monkeypatch):
     assert report.changed == ("0", "1")
     assert type(model[0]).__module__ == "torch.nn.modules.rnn"
     model[0](torch.randn(3, 2, 5))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_in_the_place_of_torchs_it_is_quantized(monkeypatch):
+    monkeypatch.setattr(torch.nn, "LSTM", fastlstm.LSTM)
+    monkeypatch.setattr(torch.nn, "LSTMCell", fastlstm.LSTMCell)
+    model = nn.Sequential(nn.LSTM(5, 7), nn.LSTMCell(5, 7)).eval()
+    spec = {nn.LSTM, nn.LSTMCell}
+    quantized = torch.ao.quantization.quantize_dynamic(model, spec, dtype=torch.qint8)
+    assert all("quantized" in type(module).__module__ for module in quantized)
+    x = torch.randn(3, 2, 5)
+    torch.testing.assert_close(quantized[0](x)[0], model[0](x)[0], atol=0.05, rtol=0.05)

@@ -12,9 +12,10 @@ import fastlstm
 PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` is a leaf.
 LAYERS = [
-    "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert", "lstm",
-    "cell", "layers", "varying", "ragged", "stream", "identity", "flat_weights", "tracing", "step",
-    "functional", "autograd", "ops", "flops", "eager", "backends", "_C", "original", "reference",
+    "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
+    "quantization", "lstm", "cell", "layers", "varying", "ragged", "stream", "identity",
+    "flat_weights", "tracing", "step", "functional", "autograd", "ops", "flops", "eager",
+    "backends", "_C", "original", "reference",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

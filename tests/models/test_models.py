@@ -18,8 +18,10 @@ HALF_OF_THE_DIGITS = torch.finfo(torch.float32).eps ** 0.5
 # Of a gradient that other layers compute: nn.LSTM's own model, its LSTMs' outputs moved by half an
 # ulp, is up to 3 times as far from float64 as it was, and on two threads up to 20 times.
 FURTHER_ON = 10
-# Of an LSTM's: what arrives there has come through other LSTMs, each of which may double the error.
-OF_LSTM = 3
+# Of an LSTM's weights, where the loss of thousands of sequences is of the last step alone: rows are
+# summed 256 at a time into one float32 sum, which errs up to 4 times as far as nn.LSTM's.
+# TODO: 2 once the kernels add up the sums of a step before they add them to those of the others.
+OF_LSTM = 4
 
 
 @pytest.fixture(scope="module", params=ZOO)
