@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._jit_internal import is_scripting
 
 from fastlstm import functional, original, step, tracing
 
@@ -59,7 +60,7 @@ class LSTMCell(original.LSTMCell):
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """h and c after the step; before it they are `hx`, or zero."""
         # A compiler of torch.jit reads one branch only.
-        if torch.jit.is_scripting():  # type: ignore[attr-defined] # noqa: SIM108
+        if is_scripting():
             after = self._scripted(input, hx)
         else:
             after = self._step(input, hx)

@@ -29,6 +29,11 @@ class FlatWeights(nn.RNNBase):
                 break
         return self._flat_weights  # type: ignore[return-value]
 
+    def __setattr__(self, attr: str, value: Any) -> None:
+        super().__setattr__(attr, value)
+        if "_held" in self.__dict__ and attr in self._flat_weights_names:
+            self._hold()  # the weight of before may be the last reference to its memory
+
     def _init_flat_weights(self) -> None:
         self._flat_weights = [getattr(self, name, None) for name in self._flat_weights_names]
         self._hold()
