@@ -6,6 +6,7 @@ whether it is of the class that `torch.nn` has.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from fastlstm import original
@@ -22,13 +23,14 @@ def register() -> None:
 
 
 def _tables() -> list[dict[Any, Any]]:
-    try:
-        from torch.ao.quantization import quantization_mappings, quantize
+    try:  # by name: of the package, `quantize` is a function
+        quantize = import_module("torch.ao.quantization.quantize")
+        mappings = import_module("torch.ao.quantization.quantization_mappings")
     except ImportError:  # its authors mean to move it out of torch
         return []
     custom = getattr(quantize, "_DEFAULT_CUSTOM_CONFIG_DICT", {})
     return [
-        getattr(quantization_mappings, "DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS", {}),
-        getattr(quantization_mappings, "DEFAULT_REFERENCE_STATIC_QUANT_MODULE_MAPPINGS", {}),
+        getattr(mappings, "DEFAULT_DYNAMIC_QUANT_MODULE_MAPPINGS", {}),
+        getattr(mappings, "DEFAULT_REFERENCE_STATIC_QUANT_MODULE_MAPPINGS", {}),
         custom.get("float_to_observed_custom_module_class", {}),
     ]

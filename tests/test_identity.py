@@ -115,3 +115,6 @@ def test_in_the_place_of_torchs_it_is_quantized(monkeypatch):
     assert all("quantized" in type(module).__module__ for module in quantized)
     x = torch.randn(3, 2, 5)
     torch.testing.assert_close(quantized[0](x)[0], model[0](x)[0], atol=0.05, rtol=0.05)
+    first = model[:1]
+    first.qconfig = torch.ao.quantization.get_default_qconfig("fbgemm")
+    assert hasattr(torch.ao.quantization.prepare(first)[0], "layers")
