@@ -77,7 +77,7 @@ def lstm(
         backend = "aten"  # autocast gives nn.LSTM's c_n another dtype if there is a projection
     elif torch._C._is_any_autocast_enabled():
         x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
-    if type(weights[0]).__name__ == "ExpandedWeight":
+    if is_per_sample(weights):
         return _per_sample(x, h_0, c_0, weights, batch_sizes, rows, num_layers)
     if backend == "auto" and not _alike(x, h_0, c_0, weights[0]):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
@@ -109,6 +109,11 @@ def lstm(
     return y, h_n, c_n
 
 
+def is_per_sample(weights: Sequence[Tensor]) -> bool:
+    """Whether `call_for_per_sample_grads` runs: of such weights only products are known."""
+    return type(weights[0]).__name__ == "ExpandedWeight"
+
+
 def _per_sample(
     x: Tensor,
     h_0: Tensor,
@@ -137,13 +142,15 @@ def _gathered(
     """`lstm` on a backend that knows of no row map: on packed rows, y scattered."""
     if rows.shape[0] == 0:  # nor of empty sequences
         return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
-    rows = rows.to(x.device)
-    packed = x.index_select(0, rows), h_0, c_0, weights, batch_sizes
-    if chosen.differentiable:
-        y, h_n, c_n = chosen.load().lstm(*packed, num_layers)
-    else:
-        y, h_n, c_n = lstm(*packed, num_layers=num_layers, backend=chosen.name)
-    return y.new_zeros(x.shape[0], y.shape[1]).index_copy(0, rows, y), h_n, c_n
+
+    def layers(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        how = h_0, c_0, weights, batch_sizes
+        if chosen.differentiable:
+            outputs: tuple[Tensor, Tensor, Tensor] = chosen.load().lstm(x, *how, num_layers)
+            return outputs
+        return lstm(x, *how, num_layers=num_layers, backend=chosen.name)
+
+    return reference.on_rows(x, rows, layers)
 
 
 def _shape(

@@ -7,7 +7,7 @@ against it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -42,9 +42,7 @@ def lstm(
         h_0 and c_0.
     """
     if rows is not None:
-        rows = rows.to(x.device)
-        y, h, c = lstm(x.index_select(0, rows), h_0, c_0, weights, batch_sizes, num_layers)
-        return y.new_zeros(x.shape[0], y.shape[1]).index_copy(0, rows, y), h, c
+        return on_rows(x, rows, lambda x: lstm(x, h_0, c_0, weights, batch_sizes, num_layers))
     arity = len(weights) // num_layers
     h_n, c_n = [], []
     for layer, (h, c) in enumerate(zip(h_0.chunk(num_layers), c_0.chunk(num_layers), strict=True)):
@@ -53,6 +51,15 @@ def lstm(
         h_n.append(h)
         c_n.append(c)
     return x, torch.cat(h_n), torch.cat(c_n)
+
+
+def on_rows(
+    x: Tensor, rows: Tensor, layers: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`layers` on the packed rows, row rows[n] of x; their y goes to the same rows of zeros."""
+    rows = rows.to(x.device)
+    y, h_n, c_n = layers(x.index_select(0, rows))
+    return y.new_zeros(x.shape[0], y.shape[1]).index_copy(0, rows, y), h_n, c_n
 
 
 def _layer(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastlstm import autograd, backends, functional, reference
+from fastlstm import autograd, backends, functional
 
 
 def lstm_cell(
@@ -35,9 +35,8 @@ def lstm_cell(
         ValueError: no backend has that name.
         RuntimeError: the backend asked for cannot run this step.
     """
-    if type(weights[0]).__name__ == "ExpandedWeight":
-        _, h_n, c_n = reference.lstm(x[None], h_0[None], c_0[None], weights)
-        return h_n[0], c_n[0]
+    if functional.is_per_sample(weights):
+        return _as_sequence(x, h_0, c_0, weights, backend)
     if backend == "auto" and (not x.is_cpu or torch._C._is_any_autocast_enabled()):
         backend = "aten"  # fused there, and its dtypes under autocast are not an LSTM's
     chosen = backends.select(backends.Problem(x.device.type, x.dtype, 0), backend)
@@ -48,7 +47,13 @@ def lstm_cell(
         outputs = autograd.lstm_cell(chosen.module, x, h_0, c_0, weights, save)
         if outputs is not None:
             return outputs
-    backend = chosen.name
+    return _as_sequence(x, h_0, c_0, weights, chosen.name)
+
+
+def _as_sequence(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], backend: str
+) -> tuple[Tensor, Tensor]:
+    """The step as a sequence of one."""
     states = h_0.unsqueeze(0), c_0.unsqueeze(0)
     _, h_n, c_n = functional.lstm(x.unsqueeze(0), *states, weights, backend=backend)
     return h_n.squeeze(0), c_n.squeeze(0)

@@ -45,3 +45,26 @@ def threads(request, set_threads):
 def dtype(request):
     """The name of each dtype that the C++ kernels take, as a `Case` has it."""
     return request.param
+
+
+@pytest.fixture
+def poison(monkeypatch):
+    """Called, it fills with NaN what is allocated from then on; returns the list of its shapes."""
+
+    def begin():
+        poisoned = []
+
+        def poisoning(allocate):
+            def allocate_poisoned(*args, **kwargs):
+                tensor = allocate(*args, **kwargs)
+                if tensor.is_floating_point():
+                    poisoned.append(tensor.fill_(float("nan")).shape)
+                return tensor
+
+            return allocate_poisoned
+
+        for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
+            monkeypatch.setattr(owner, name, poisoning(getattr(owner, name)))
+        return poisoned
+
+    return begin
