@@ -8,7 +8,9 @@ import pytest
 import torch
 from accuracy import assert_as_accurate
 
+from fastlstm import LSTM
 from fastlstm.verify import Case, make_inputs, make_ours, make_peer
+from fastlstm.verify_cases import DTYPES
 
 # Leaves by the beginning of their names.
 WANTED = {
@@ -92,3 +94,25 @@ def test_what_is_not_used_is_a_gradient_of_zero(isa, dtype, shape, used):
     zeros = gradients(ours, case, "all", "output h_n c_n", inputs)
     for name, tensor in gradients(ours, case, "all", used).items():
         assert torch.equal(tensor, zeros[name]), name
+
+
+@pytest.mark.parametrize("proj", [0, 5])
+def test_many_rows_whose_loss_is_of_the_last_step(isa, dtype, proj):
+    """Its gradients are large, and those of the steps before are added to them."""
+    torch.manual_seed(0)
+    like = {"dtype": DTYPES[dtype]}
+    peer = torch.nn.LSTM(16, 24, proj_size=proj, **like)
+    ours = LSTM(16, 24, proj_size=proj, backend="cpu", **like)
+    ours.load_state_dict(peer.state_dict())
+    x = torch.randn(8, 6000, 16, **like)
+
+    def gradients_of_weights(module):
+        output, _ = module(x.to(next(module.parameters())))
+        output[-1].float().square().sum().backward()
+        return [parameter.grad for parameter in module.parameters()]
+
+    names = [name for name, _ in peer.named_parameters()]
+    oracle = gradients_of_weights(copy.deepcopy(peer).double())
+    ours_and_peers = gradients_of_weights(ours), oracle, gradients_of_weights(peer)
+    for tensors in zip(names, *ours_and_peers, strict=True):
+        assert_as_accurate(*tensors)

@@ -1,5 +1,14 @@
 // Backward: a layer's steps from the last to the first, and the gradients of each chunk of them.
 
+inline WeightSums take_sums(const Shape& shape, const Weights<void*>& of, Arena& arena) {
+  WeightSums sums = {};
+  sums.ih = arena.take<float>(kGates * shape.hidden * shape.input);
+  sums.hh = arena.take<float>(kGates * shape.hidden * shape.output());
+  if (of.bias_ih) sums.bias = arena.take<float>(kGates * shape.hidden);
+  if (of.hr) sums.hr = arena.take<float>(shape.projection * shape.hidden);
+  return sums;
+}
+
 template <class T>
 Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shape(args.shape) {
   const int64_t batch = shape.batch > 0 ? shape.batch : 1;
@@ -26,11 +35,9 @@ Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shap
     const Weights<void*>& out = args.dweights[d];
     own.sums = {static_cast<float*>(out.ih), static_cast<float*>(out.hh),
                 static_cast<float*>(out.bias_ih), static_cast<float*>(out.hr)};
-    if (!keeps_sums) continue;
-    own.sums.ih = arena.take<float>(kGates * shape.hidden * shape.input);
-    own.sums.hh = arena.take<float>(kGates * shape.hidden * shape.output());
-    if (out.bias_ih) own.sums.bias = arena.take<float>(kGates * shape.hidden);
-    if (out.hr) own.sums.hr = arena.take<float>(shape.projection * shape.hidden);
+    if (keeps_sums) own.sums = take_sums(shape, out, arena);
+    const bool many_blocks = args.wants_dweights && chunk_rows > gradient_rows<T>(shape);
+    own.chunk_sums = many_blocks ? take_sums(shape, out, arena) : own.sums;
   }
   scratch_size = gradient_scratch<T>(clip(chunk_rows, 0, gradient_rows<T>(shape)));
   scratch = arena.take<float>(args.wants_dweights ? shape.threads * scratch_size : 0);

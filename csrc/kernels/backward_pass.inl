@@ -31,6 +31,7 @@ struct Backward {
     float* c_0;       // [B, H']
     float* dx;        // [N, I] in packed order, or null: into args.dx at once
     WeightSums sums;
+    WeightSums chunk_sums;  // of the chunk under way; or the same: its rows are one block
   } of[kMaxDirections];
   float* scratch;  // [threads][scratch_size]: see weight_gradients.inl
   int64_t scratch_size;

@@ -18,13 +18,14 @@ void find_previous_rows(const Backward<T>& f, const Chunk& chunk, int64_t d,
   }
 }
 
-// The weights' gradients from some rows of a chunk; `ring` is where they begin in the ring.
+// The weights' gradients from a block of rows; `ring` is where they begin in the ring.
 template <class T>
 void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_t rows,
-              const typename T::Element* const* h_prev, bool first, const Share& share) {
+              const typename T::Element* const* h_prev, const Block& block, const Share& share) {
   typedef typename T::Element Element;
   const Shape& shape = f.shape;
   const auto& own = f.of[d];
+  const auto sums = [&](float* WeightSums::* of) { return Sums{own.sums.*of, own.chunk_sums.*of}; };
   float* scratch = f.scratch + share.thread * f.scratch_size;
   const Element* x = static_cast<const Element*>(f.args.x);
   const int64_t* map = f.args.x_rows;
@@ -35,10 +36,10 @@ void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_
                              vectors(shape.hidden) * kGates,
                              kGates,
                              shape.hidden,
-                             own.sums.bias};
-  add_gradients<T>(gates, RightOperand<T, decltype(x_at)>{x_at, shape.input, own.sums.ih},
-                   RightOperand<T, decltype(h_at)>{h_at, shape.output(), own.sums.hh}, share, rows,
-                   first, scratch);
+                             sums(&WeightSums::bias)};
+  add_gradients<T>(gates, RightOperand<T, decltype(x_at)>{x_at, shape.input, sums(&WeightSums::ih)},
+                   RightOperand<T, decltype(h_at)>{h_at, shape.output(), sums(&WeightSums::hh)},
+                   share, rows, block, scratch);
   if (!shape.projection) return;
   const Element* m = own.m + ring * shape.padded();
   const auto m_at = [&](int64_t row) { return m + row * shape.padded(); };
@@ -47,9 +48,9 @@ void add_rows(const Backward<T>& f, int64_t d, int64_t row, int64_t ring, int64_
                           vectors(shape.projection),
                           1,
                           shape.projection,
-                          nullptr};
-  const RightOperand<T, decltype(m_at)> right{m_at, shape.hidden, own.sums.hr};
-  add_gradients<T>(dh, right, RightOperand<T, decltype(m_at)>{m_at, 0, nullptr}, share, rows, first,
+                          {}};
+  const RightOperand<T, decltype(m_at)> right{m_at, shape.hidden, sums(&WeightSums::hr)};
+  add_gradients<T>(dh, right, RightOperand<T, decltype(m_at)>{m_at, 0, {}}, share, rows, block,
                    scratch);
 }
 
@@ -60,12 +61,12 @@ void add_weight_gradients(const Backward<T>& f, int64_t d, const Chunk& chunk, c
   const int64_t ring = ring_of(f, d, chunk);
   const auto** h_prev = f.h_prev + share.thread * f.chunk_rows;
   find_previous_rows(f, chunk, d, h_prev);
-  bool first = chunk.end == f.shape.steps;
+  const bool first = chunk.end == f.shape.steps;
   const int64_t most = gradient_rows<T>(f.shape);
   for (int64_t row = 0; row == 0 || row < chunk.row_count; row += most) {
     const int64_t rows = clip(chunk.row_count - row, 0, most);
-    add_rows(f, d, chunk.row + row, ring + row, rows, h_prev + row, first, share);
-    first = false;
+    const Block block = {first, row > 0, row + rows >= chunk.row_count};
+    add_rows(f, d, chunk.row + row, ring + row, rows, h_prev + row, block, share);
   }
 }
 

@@ -38,6 +38,30 @@ inline void pack_columns(int64_t rows, At at, Lanes lanes, float* out, int64_t s
   }
 }
 
+// Sums over all rows. Those of a chunk whose rows are many blocks are summed apart, and added once:
+// to a large sum each addition is an error of its size.
+struct Sums {
+  float* total;
+  float* chunk;  // those of the chunk under way, if it has more blocks than one
+
+  Sums from(int64_t at) const { return {total + at, chunk + at}; }
+};
+
+// Where a block stands among those that are summed.
+struct Block {
+  bool first;      // of all: there is no total yet
+  bool continues;  // not the first of its chunk
+  bool ends;       // the last of its chunk
+};
+
+// Adds the sums of a block, one vector.
+inline __attribute__((always_inline)) void add_block(const Sums& to, const Block& block, vec sum,
+                                                     Lanes lanes) {
+  if (block.continues) sum += load(to.chunk, lanes);
+  if (block.ends && !block.first) sum += load(to.total, lanes);
+  store(block.ends ? to.total : to.chunk, sum, lanes);
+}
+
 // An operand on the left: of each row of a chunk some elements, and the rows of the weight that
 // they belong to. Groups of kLanes; in the last of a gate some may be padding.
 template <class T>
@@ -47,7 +71,7 @@ struct LeftOperand {
   int64_t groups;
   int64_t gates;  // that the groups take turns in; 1: none
   int64_t size;   // rows of the weight of one gate
-  float* sums;    // of the elements over the rows of the chunk; or null
+  Sums sums;      // of the elements over all rows; or null
 
   int64_t first(int64_t group) const { return group / gates * kLanes; }
   int64_t valid(int64_t group) const { return clip(size - first(group), 0, kLanes); }
@@ -57,16 +81,17 @@ struct LeftOperand {
 // An operand on the right: rows of x, of h_prev or of h before its projection; its product's sums.
 template <class T, class At>
 struct RightOperand {
-  At at;  // (row of the chunk) -> its address
+  At at;  // (row of the block) -> its address
   int64_t columns;
-  float* sums;  // [rows of the weight, columns]
+  Sums sums;  // [rows of the weight, columns]
 };
 
-// R rows of a group times C vectors of columns, added to the sums or, if first, put there.
+// R rows of a group times C vectors of columns, added to the sums.
 template <class T, int R, int C>
-void gradient_tile(const float* left, const float* right, int64_t rows, float* out, int64_t ld,
-                   Lanes last, bool first) {
+void gradient_tile(const float* left, const float* right, int64_t rows, const Sums& to, int64_t ld,
+                   Lanes last, const Block& block) {
   Factor<R> factor;
+  const float* out = block.ends ? to.total : to.chunk;
   for (int r = 0; r < R; ++r) {
     factor.rows[r] = reinterpret_cast<const char*>(left + r);
     for (int c = 0; c < C; ++c) prefetch_for_write(out + r * ld + c * kLanes);
@@ -81,9 +106,8 @@ void gradient_tile(const float* left, const float* right, int64_t rows, float* o
   for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) {
-      float* to = out + r * ld + c * kLanes;
       const Lanes lanes = c == C - 1 ? last : first_lanes(kLanes);
-      store(to, first ? sum[r][c] : load(to, lanes) + sum[r][c], lanes);
+      add_block(to.from(r * ld + c * kLanes), block, sum[r][c], lanes);
     }
   }
 }
@@ -91,7 +115,8 @@ void gradient_tile(const float* left, const float* right, int64_t rows, float* o
 // All columns of the right operand, for the packed groups [begin, end).
 template <class T, class At>
 void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& right, Range groups,
-                     int64_t rows, const float* packed_left, float* packed_right, bool first) {
+                     int64_t rows, const float* packed_left, float* packed_right,
+                     const Block& block) {
   const Tiles panels({0, vectors(right.columns)}, kColumns);
   for (int64_t panel = 0; panel < panels.count; ++panel) {
     const int64_t width = panels.size(panel);
@@ -108,20 +133,20 @@ void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& righ
       const Tiles tiles({0, left.valid(group)}, kRows);
       for (int64_t tile = 0; tile < tiles.count; ++tile) {
         const int64_t r = tiles.first(tile);
-        float* out = right.sums + (left.weight_row(group) + r) * right.columns + column;
+        const Sums to = right.sums.from((left.weight_row(group) + r) * right.columns + column);
         with_tile<kRows, kColumns>(tiles.size(tile), width, [&](auto height, auto columns) {
           gradient_tile<T, decltype(height)::value, decltype(columns)::value>(
-              from + r, packed_right, rows, out, right.columns, last, first);
+              from + r, packed_right, rows, to, right.columns, last, block);
         });
       }
     }
   }
 }
 
-// Sums of a group's elements over the rows of a chunk. Several run side by side: that takes less
+// Sums of a group's elements over the rows of a block. Several run side by side: that takes less
 // time, and rounding grows with the rows of each.
 template <class T>
-void sum_group(const LeftOperand<T>& left, int64_t group, int64_t rows, bool first) {
+void sum_group(const LeftOperand<T>& left, int64_t group, int64_t rows, const Block& block) {
   constexpr int kSums = 8;
   const auto* at = left.rows + group * kLanes;
   vec sums[kSums] = {};
@@ -136,16 +161,15 @@ void sum_group(const LeftOperand<T>& left, int64_t group, int64_t rows, bool fir
 #pragma GCC unroll 4
     for (int n = 0; n < apart; ++n) sums[n] += sums[n + apart];
   }
-  float* to = left.sums + left.weight_row(group);
-  const Lanes lanes = first_lanes(left.valid(group));
-  store(to, first ? sums[0] : load(to, lanes) + sums[0], lanes);
+  const Sums to = left.sums.from(left.weight_row(group));
+  add_block(to, block, sums[0], first_lanes(left.valid(group)));
 }
 
-// The gradients of one weight, or two that share the left operand, from one chunk.
+// The gradients of one weight, or two that share the left operand, from one block.
 template <class T, class AtOne, class AtTwo>
 void add_gradients(const LeftOperand<T>& left, const RightOperand<T, AtOne>& one,
-                   const RightOperand<T, AtTwo>& two, const Share& share, int64_t rows, bool first,
-                   float* scratch) {
+                   const RightOperand<T, AtTwo>& two, const Share& share, int64_t rows,
+                   const Block& block, float* scratch) {
   const int64_t together = gradient_groups<T>(rows);
   float* packed_right = scratch + together * kLanes * words<T>(rows);
   const Range own = share.part(left.groups);
@@ -156,9 +180,9 @@ void add_gradients(const LeftOperand<T>& left, const RightOperand<T, AtOne>& one
           rows, [&](int64_t row) { return left.rows + row * left.ld + group * kLanes; },
           first_lanes(left.valid(group)), scratch + (group - begin) * words<T>(rows) * kLanes,
           kLanes);
-      if (left.sums) sum_group(left, group, rows, first);
+      if (left.sums.total) sum_group(left, group, rows, block);
     }
-    multiply_groups<T>(left, one, groups, rows, scratch, packed_right, first);
-    multiply_groups<T>(left, two, groups, rows, scratch, packed_right, first);
+    multiply_groups<T>(left, one, groups, rows, scratch, packed_right, block);
+    multiply_groups<T>(left, two, groups, rows, scratch, packed_right, block);
   }
 }
