@@ -65,6 +65,21 @@ struct Weights {
   Pointer hr;       // [P, H], or null: no projection
 };
 
+// Noise against overfitting, drawn anew at each place from a seed: see kernels/noise.inl.
+struct Noise {
+  uint64_t seed;
+  int64_t layer;  // of the stack: each draws numbers of its own
+  float dropout;  // of h_{t-1} as the gates see it, one mask for all steps (Gal & Ghahramani 2016)
+  double zoneout_c;  // probability that a unit keeps its c of the step before (Krueger et al. 2017)
+  double zoneout_h;  // and its h; 0 with a projection
+  bool expected;     // zoneout is by its expectation, and nothing is dropped: nothing is random
+
+  __attribute__((always_inline)) bool drops() const { return dropout > 0 && !expected; }
+  __attribute__((always_inline)) bool any() const {
+    return drops() || zoneout_c > 0 || zoneout_h > 0;
+  }
+};
+
 struct ForwardArgs {
   Shape shape;
   Type type;
@@ -83,6 +98,8 @@ struct ForwardArgs {
   const float* packed[kMaxDirections];
   const int64_t* x_rows;  // [N]: the map of x, or null; of the first layer alone
   const int64_t* y_rows;  // [N]: the map of y, or null; of the last layer alone
+  Noise noise;
+  void* dropped;  // [N, D, O] out: h as the next step's gates see it; or null: not kept
 };
 
 struct BackwardArgs {
@@ -105,6 +122,8 @@ struct BackwardArgs {
   Weights<void*> dweights[kMaxDirections];  // out
   const int64_t* x_rows;                    // [N]: as in forward, of x and dx
   const int64_t* y_rows;                    // [N]: of y and dy
+  Noise noise;
+  const void* dropped;  // [N, D, O]: as in forward, if noise drops
 };
 
 // One variant, built for one instruction set. Layers are those of a stack, the first first: their

@@ -6,12 +6,13 @@
 
 namespace fastlstm {
 
-Stream::Stream(const Shape& shape, std::int64_t layers, Type type, bool wide)
+Stream::Stream(const Shape& shape, std::int64_t layers, Type type, bool wide, const Noise& noise)
     : kernels_(active()),
       shape_(shape),
       layers_(layers),
       type_(type),
       wide_(wide),
+      noise_(noise),
       packed_(layers),
       args_(layers),
       h_(layers * shape.batch * shape.output() * element()),
@@ -48,6 +49,7 @@ void Stream::advance(const void* x, void* y, std::int64_t steps, int threads) {
     args.h_0 = args.h_n;
     args.c_0 = args.c_n;
     args.packed[0] = packed_[layer].get();
+    args.noise = noise_;
   }
   const Workspace workspace(kernels_.forward_workspace(args_.data(), layers_));
   kernels_.forward(args_.data(), layers_, workspace.data());

@@ -12,7 +12,8 @@ class Stream {
  public:
   // Of one direction. `shape.input` is that of the first layer, offsets and steps are not read.
   // `wide`: x, y and states are float, weights too, and products are of `type`.
-  Stream(const Shape& shape, std::int64_t layers, Type type, bool wide);
+  // `noise` must be expected.
+  Stream(const Shape& shape, std::int64_t layers, Type type, bool wide, const Noise& noise);
 
   // Packs the weights of a layer, which may change afterwards without effect.
   void set_weights(std::int64_t layer, const Weights<const void*>& weights);
@@ -32,6 +33,7 @@ class Stream {
   std::int64_t layers_;
   Type type_;
   bool wide_;
+  Noise noise_;
   std::vector<Packed> packed_;
   std::vector<ForwardArgs> args_;  // of the call under way
   std::vector<char> h_;

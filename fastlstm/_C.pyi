@@ -12,16 +12,20 @@ def forward(
     weights: list[int],
     x_h_0_c_0: tuple[int, ...],
     y_h_n_c_n: tuple[int, ...],
-    gates_c_below: tuple[int, ...],
+    gates_c_below_dropped: tuple[int, ...],
+    rates: tuple[float, ...],
+    seed: int | None,
 ) -> None: ...
 def backward(
     sizes: tuple[int, ...],
     bfloat16: bool,
     weights: list[int],
-    x_h_0_c_0_y_gates_c_below: tuple[int, ...],
+    x_h_0_c_0_y_gates_c_below_dropped: tuple[int, ...],
     dy_dh_n_dc_n: tuple[int, ...],
     dx_dh_0_dc_0: tuple[int, ...],
     dweights: list[int],
+    rates: tuple[float, ...],
+    seed: int | None,
 ) -> None: ...
 def misfit(rows: int, count: int, room: int) -> int: ...
 
@@ -65,6 +69,8 @@ class Stream:
         layers: int,
         bfloat16: bool,
         wide: bool,
+        zoneout_c: float,
+        zoneout_h: float,
     ) -> None: ...
     def set_weights(self, layer: int, weights: list[int]) -> None: ...
     def advance(self, x: int, y: int, steps: int, threads: int) -> None: ...

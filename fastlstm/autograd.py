@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from fastlstm import eager, ops, reference
+from fastlstm.noise import Noise, Rates
 
 
 def lstm(
@@ -21,13 +22,15 @@ def lstm(
     rows: Tensor | None,
     num_layers: int,
     backend: str,
+    noise: Noise | None = None,
 ) -> tuple[Tensor, ...]:
     """`fastlstm.ops.lstm_forward` with what autograd needs: the layers' `LSTMFunction`.
 
     Shapes and results as there.
     """
-    tensors = (x, h_0, c_0, batch_sizes, rows)
-    how = num_layers, backend
+    rates, seed = (None, None) if noise is None else noise
+    tensors = (x, h_0, c_0, batch_sizes, rows, seed)
+    how = num_layers, backend, rates
     if eager.is_plain((*tensors, *weights)):
         outputs: tuple[Tensor, ...] = _apply(*tensors, *how, *weights)
     else:
@@ -40,13 +43,19 @@ def in_dual_level() -> bool:
     return forward_ad._current_level >= 0
 
 
+# Of `LSTMFunction`'s arguments.
+_SEED = 5
+_FIRST_WEIGHT = 9
+_NOT_DIFFERENTIABLE = (None,) * 6  # from batch_sizes to rates
+
+
 class LSTMFunction(torch.autograd.Function):
     """Layers, all their directions, on a backend whose kernels autograd does not know.
 
-    `apply(x, h_0, c_0, batch_sizes, rows, num_layers, backend, *weights)` returns ``y, h_n, c_n``
-    and what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient must be
-    differentiable itself (create_graph, torch.func, forward-mode AD), it is that of the reference:
-    kernels are opaque.
+    `apply(x, h_0, c_0, batch_sizes, rows, seed, num_layers, backend, rates, *weights)` returns
+    ``y, h_n, c_n`` and what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient
+    must be differentiable itself (create_graph, torch.func, forward-mode AD), it is that of the
+    reference: kernels are opaque.
     """
 
     @staticmethod
@@ -56,18 +65,21 @@ class LSTMFunction(torch.autograd.Function):
         c_0: Tensor,
         batch_sizes: Tensor | None,
         rows: Tensor | None,
+        seed: Tensor | None,
         num_layers: int,
         backend: str,
+        rates: Rates | None,
         *weights: Tensor,
     ) -> tuple[Tensor | None, ...]:
         """Runs the forward kernel and keeps what backward needs."""
-        how = batch_sizes, rows, num_layers, True, backend
+        how = batch_sizes, rows, num_layers, True, backend, "", seed, rates
         return ops.lstm_forward(x, h_0, c_0, weights, *how)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
         """Saves the inputs, the layers' outputs, c and the gates."""
-        x, h_0, c_0, ctx.batch_sizes, ctx.rows, ctx.num_layers, ctx.backend, *weights = inputs
+        x, h_0, c_0, ctx.batch_sizes, ctx.rows, ctx.seed, *how = inputs
+        ctx.num_layers, ctx.backend, ctx.rates, *weights = how
         y, _, _, *kept = output
         ctx.mark_non_differentiable(*(tensor for tensor in kept if tensor is not None))
         ctx.set_materialize_grads(False)
@@ -85,10 +97,11 @@ class LSTMFunction(torch.autograd.Function):
         x, h_0, c_0, y, below, c, gates, *weights = ctx.saved_tensors
         if torch.is_grad_enabled() or in_dual_level():
             inputs = (x, h_0, c_0, *weights)
-            layers = _reference_layers(ctx.batch_sizes, ctx.rows, ctx.num_layers)
+            how = ctx.batch_sizes, ctx.rows, ctx.num_layers, ctx.seed, ctx.rates
+            layers = _reference_layers(*how)
             of_inputs = _vjp(layers, inputs, (dy, dh_n, dc_n))
-            return *of_inputs[:3], None, None, None, None, *of_inputs[3:]
-        needs_dx, _, _, _, _, _, _, *needs = ctx.needs_input_grad
+            return *of_inputs[:3], *_NOT_DIFFERENTIABLE, *of_inputs[3:]
+        needs_dx, needs = ctx.needs_input_grad[0], ctx.needs_input_grad[_FIRST_WEIGHT:]
         arity = len(needs) // ctx.num_layers
         needs_dweights = [any(needs[n : n + arity]) for n in range(0, len(needs), arity)]
         dx, dh_0, dc_0, dweights = ops.lstm_backward(
@@ -109,20 +122,25 @@ class LSTMFunction(torch.autograd.Function):
             needs_dx,
             needs_dweights,
             ctx.backend,
+            ctx.seed,
+            ctx.rates,
         )
         wanted = (d if need else None for d, need in zip(dweights, needs, strict=True))
-        return dx if needs_dx else None, dh_0, dc_0, None, None, None, None, *wanted
+        return dx if needs_dx else None, dh_0, dc_0, *_NOT_DIFFERENTIABLE, *wanted
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[Any, ...], *inputs: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         """No kernel takes batched weights: the reference, which vmap sees through."""
-        x, h_0, c_0, batch_sizes, rows, num_layers, _, *weights = inputs
-        x_dim, h_dim, c_dim, _, _, _, _, *weight_dims = in_dims
-        layers = _reference_layers(batch_sizes, rows, num_layers)
-        batched = torch.func.vmap(layers, in_dims=(x_dim, h_dim, c_dim, *weight_dims))
-        y, h_n, c_n = batched(x, h_0, c_0, *weights)
+        x, h_0, c_0, batch_sizes, rows, seed, num_layers, _, rates, *weights = inputs
+        dims = in_dims[_SEED], *in_dims[:3], *in_dims[_FIRST_WEIGHT:]
+
+        def layers(seed: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
+            how = batch_sizes, rows, num_layers, seed, rates
+            return _reference_layers(*how)(*tensors)
+
+        y, h_n, c_n = torch.func.vmap(layers, in_dims=dims)(seed, x, h_0, c_0, *weights)
         nothing = [y.new_empty(0) for _ in range(3)]
         return (y, h_n, c_n, *nothing), (0, 0, 0, None, None, None)
 
@@ -190,12 +208,17 @@ _apply: Callable[..., Any] = super(torch.autograd.Function, LSTMFunction).apply
 
 
 def _reference_layers(
-    batch_sizes: Tensor | None, rows: Tensor | None, num_layers: int
+    batch_sizes: Tensor | None,
+    rows: Tensor | None,
+    num_layers: int,
+    seed: Tensor | None,
+    rates: Rates | None,
 ) -> Callable[..., tuple[Tensor, ...]]:
     """The reference as a function of tensors alone, which torch.func transforms."""
+    noise = None if rates is None else Noise(rates, seed)
 
     def layers(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows, noise)
 
     return layers
 

@@ -91,12 +91,13 @@ def _swap(
         own = type(module)
         parametrized = parametrize.is_parametrized(module)
         base = own.__bases__[0] if parametrized else own
-        if base in classes:
+        reason = _why_kept(module, base, tuple(classes))
+        if reason is not None:
+            kept[name] = reason
+        elif base in classes:
             wanted = classes[base]
             change(module, _parametrized(own, wanted) if parametrized else wanted)
             changed.append(name)
-        elif (reason := _why_kept(module, tuple(classes))) is not None:
-            kept[name] = reason
     return Report(tuple(changed), kept)
 
 
@@ -105,9 +106,12 @@ def _parametrized(own: type, base: type) -> type:
     return type(f"Parametrized{base.__name__}", (base,), dict(vars(own)))
 
 
-def _why_kept(module: nn.Module, classes: tuple[type, ...]) -> str | None:
-    """Why a module that looks like one of `classes` is kept; None: it does not, or is as wanted."""
+def _why_kept(module: nn.Module, base: type, classes: tuple[type, ...]) -> str | None:
+    """Why a module that looks like one of `classes` is kept; None: it does not, or is to change."""
     own = type(module)
+    if base in classes:
+        regularization = module.regularization() if isinstance(module, LSTM) else ""
+        return f"nn.LSTM has no {regularization}" if regularization else None
     if LSTM in classes:
         derived = issubclass(own, classes)
     elif isinstance(module, torch.jit.ScriptModule):

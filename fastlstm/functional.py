@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastlstm import autograd, backends, ops, reference
+from fastlstm.noise import Noise
 
 
 def check_backend(name: str) -> None:
@@ -33,8 +34,9 @@ def lstm(
     num_layers: int = 1,
     backend: str = "auto",
     precision: str | None = None,
+    noise: Noise | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A stack of LSTM layers without dropout: `torch.lstm` on the backend chosen.
+    """A stack of LSTM layers without dropout between them: `torch.lstm` on the backend chosen.
 
     T time, B batch, I input, H hidden, L layers, D directions (1, or 2: bidirectional), P
     projection.
@@ -54,6 +56,7 @@ def lstm(
         backend: "auto" or a name from `fastlstm.backends.names()`.
         precision: "bf16": kernels that can hold a float32 layer's weights and h in bfloat16, where
             nothing needs a gradient.
+        noise: dropout on h, and zoneout; backends that have none leave it to the reference.
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``), ``h_n`` and ``c_n``, of the shapes of h_0 and c_0. The
@@ -61,7 +64,7 @@ def lstm(
 
     Raises:
         ValueError: no backend or no precision has that name; num_layers is less than 1; rows come
-            without batch_sizes.
+            without batch_sizes; zoneout of h comes with a projection.
         RuntimeError: the sequence is empty, or the backend asked for cannot run this layer.
     """
     if precision is not None:
@@ -78,16 +81,21 @@ def lstm(
     elif torch._C._is_any_autocast_enabled():
         x, h_0, c_0, weights = _autocast(x, h_0, c_0, weights, packed=batch_sizes is not None)
     if is_per_sample(weights):
-        return _per_sample(x, h_0, c_0, weights, batch_sizes, rows, num_layers)
+        return _per_sample(x, h_0, c_0, weights, batch_sizes, rows, num_layers, noise)
     if backend == "auto" and not _alike(x, h_0, c_0, weights[0]):
         backend = "aten"  # for the words of its error, which are nn.LSTM's
     proj_size = h_0.shape[-1] if arity in (3, 5) else 0
+    if noise is not None and noise.rates[2] and proj_size:
+        raise ValueError(f"zoneout of h must be 0 with a projection, got {noise.rates[2]}")
     problem = backends.Problem(x.device.type, x.dtype, proj_size)
     if backend == "auto" and x.is_cuda:
         problem = problem._replace(
             shape=_shape(x, h_0, c_0, weights, num_layers, batch_sizes is not None)
         )
     chosen = backends.select(problem, backend)
+    if noise is not None and not chosen.takes_noise:
+        weights = broadcast_biases(weights, arity) if arity >= 4 else weights
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows, noise)
     if rows is not None and not chosen.takes_rows:
         return _gathered(x, h_0, c_0, weights, batch_sizes, rows, num_layers, chosen)
     if chosen.differentiable:
@@ -98,14 +106,15 @@ def lstm(
     if arity >= 4:
         weights = broadcast_biases(weights, arity)
     if autograd.in_dual_level():  # no kernel computes tangents
-        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows, noise)
     # The Function also brings the rule for vmap.
     if torch._C._are_functorch_transforms_active() or needs_gradient(x, h_0, c_0, weights):
-        return _with_gradients(x, h_0, c_0, weights, batch_sizes, rows, num_layers, chosen.name)
+        how = batch_sizes, rows, num_layers, chosen.name, noise
+        return _with_gradients(x, h_0, c_0, weights, *how)
     held = precision if precision is not None and x.dtype == torch.float32 else ""
-    y, h_n, c_n, *_ = ops.lstm_forward(
-        x, h_0, c_0, weights, batch_sizes, rows, num_layers, False, chosen.name, held
-    )
+    rates, seed = (None, None) if noise is None else noise
+    how_run = num_layers, False, chosen.name, held, seed, rates
+    y, h_n, c_n, *_ = ops.lstm_forward(x, h_0, c_0, weights, batch_sizes, rows, *how_run)
     return y, h_n, c_n
 
 
@@ -122,11 +131,12 @@ def _per_sample(
     batch_sizes: Tensor | None,
     rows: Tensor | None,
     num_layers: int,
+    noise: Noise | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The reference: torch knows gradients of single samples of its products alone."""
     for weight in weights:
         weight.set_allow_smaller_batches(batch_sizes is not None)  # type: ignore[attr-defined]
-    return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows)
+    return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows, noise)
 
 
 def _gathered(
@@ -175,11 +185,12 @@ def _with_gradients(
     rows: Tensor | None,
     num_layers: int,
     backend: str,
+    noise: Noise | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Frozen layers below the first one that needs a gradient save nothing."""
     frozen = _frozen_layers((x, h_0, c_0), weights, num_layers) if num_layers > 1 else 0
-    if frozen == 0:
-        how = batch_sizes, rows, num_layers, backend
+    if frozen == 0 or noise is not None:  # which layer it is in a stack tells what is drawn
+        how = batch_sizes, rows, num_layers, backend, noise
         y, h_n, c_n, *_ = autograd.lstm(x, h_0, c_0, weights, *how)
         return y, h_n, c_n
     states, arity = h_0.shape[0] * frozen // num_layers, len(weights) * frozen // num_layers

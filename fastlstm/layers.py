@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import functional, original, varying
-from fastlstm.flat_weights import FlatWeights
+from fastlstm.regularization import Regularized
 
 State = tuple[Tensor, Tensor]
 Lengths = Tensor | Sequence[int] | None
 
 
-class Layers(FlatWeights):
+class Layers(Regularized):
     """The layers of an LSTM, with dropout between them, on every form of input."""
 
     backend: str
@@ -129,6 +128,7 @@ class Layers(FlatWeights):
         rows: Tensor | None = None,
     ) -> tuple[Tensor, State]:
         backend, precision = self.backend, self.precision
+        weights = self._dropped(weights)
         if self.dropout == 0 or not self.training or self.num_layers == 1:
             x, h_n, c_n = functional.lstm(
                 x,
@@ -139,6 +139,7 @@ class Layers(FlatWeights):
                 num_layers=self.num_layers,
                 backend=backend,
                 precision=precision,
+                noise=self._noise(),
             )
             return x, (h_n, c_n)
         arity = len(weights) // self.num_layers
@@ -146,10 +147,18 @@ class Layers(FlatWeights):
         h, c = [], []
         for layer, (h_0, c_0) in enumerate(states):
             if layer > 0:
-                x = F.dropout(x, self.dropout, self.training)
+                x = self._drop_output(x, batch_sizes, rows)
             own = weights[layer * arity : (layer + 1) * arity]
             x, h_n, c_n = functional.lstm(
-                x, h_0, c_0, own, batch_sizes, rows, backend=backend, precision=precision
+                x,
+                h_0,
+                c_0,
+                own,
+                batch_sizes,
+                rows,
+                backend=backend,
+                precision=precision,
+                noise=self._noise(),
             )
             h.append(h_n)
             c.append(c_n)

@@ -46,6 +46,14 @@ class LSTM(LooksLikeLSTM, Layers):
         precision: "bf16" lets a float32 layer on the "cpu" backend hold its weights and h in
             bfloat16; products are summed in float32, and results are float32. Ignored where
             anything needs a gradient, and on other backends. None: the parameters' own dtype.
+        recurrent_dropout: probability that the gates do not see an element of h; the others are
+            scaled up. Each sequence has one mask for all its steps (Gal & Ghahramani 2016).
+        zoneout: probability that a unit keeps its c and its h of the step before, or the two of c
+            and h (Krueger et al. 2017). In eval mode the expectation is taken. That of h must be 0
+            with a projection.
+        weight_drop: probability of zeroing an element of weight_hh, for a whole call (Merity et al.
+            2017).
+        locked_dropout: whether `dropout` has one mask for all steps of a sequence.
 
     Shapes, for D directions and L layers: input ``[T, B, I]``, ``[T, I]`` or a `PackedSequence`;
     h_0 and h_n ``[L*D, B, H]`` (P in place of H with a projection), c_0 and c_n ``[L*D, B, H]``;
@@ -71,6 +79,10 @@ class LSTM(LooksLikeLSTM, Layers):
         *,
         backend: str = "auto",
         precision: str | None = None,
+        recurrent_dropout: float = 0.0,
+        zoneout: float | tuple[float, float] = 0.0,
+        weight_drop: float = 0.0,
+        locked_dropout: bool = False,
     ) -> None:
         # fmt: off
         super().__init__(
@@ -82,14 +94,19 @@ class LSTM(LooksLikeLSTM, Layers):
         functional.check_precision(precision)
         self.backend = backend
         self.precision = precision
+        self._set_regularization(recurrent_dropout, zoneout, weight_drop, locked_dropout)
 
     def extra_repr(self) -> str:
         """What nn.LSTM shows, and the precision where there is one."""
         shown: str = super().extra_repr()
-        return shown if self.precision is None else f"{shown}, precision={self.precision!r}"
+        if self.precision is not None:
+            shown += f", precision={self.precision!r}"
+        regularization = self.regularization()
+        return f"{shown}, {regularization}" if regularization else shown
 
     def __prepare_scriptable__(self) -> original.LSTM:
         """What torch.jit.script compiles: its graphs run where fastlstm is not installed."""
+        self._check_torch_can("be scripted")
         return original.alike(self, original.LSTM)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -136,6 +153,7 @@ class LSTM(LooksLikeLSTM, Layers):
         if tracing.records_module(input):
             return tracing.as_module(self, input, hx, lengths, resets, reset_hx)  # type: ignore[no-any-return]
         if tracing.records_torch(self.backend):
+            self._check_torch_can("be traced")
             return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
         weights = self._current_weights()
         if lengths is not None or resets is not None or reset_hx is not None:
@@ -178,7 +196,7 @@ class LSTM(LooksLikeLSTM, Layers):
         """
         if self.bidirectional:
             raise ValueError("stream() runs forward only, got an LSTM with bidirectional=True")
-        return Stream(self._weights_by_layer, batch_size, self.precision)
+        return Stream(self._weights_by_layer, batch_size, self.precision, self._zoneout())
 
     def _weights_by_layer(self) -> list[list[Tensor]]:
         weights = self._current_weights()

@@ -5,8 +5,9 @@ autograd and to compilers; the name of the backend is a constant of the graph. `
 each direction of each layer what nn.LSTM has: ``weight_ih [4H, I]``, ``weight_hh [4H, H]`` and, if
 they are there, ``bias_ih [4H]`` and ``bias_hh [4H]``, then ``weight_hr [P, H]`` (with it
 ``weight_hh [4H, P]``). `lstm_forward` saves ``below [L-1, rows, D*H]``, the output of each layer
-but the last, and, with H rounded up to whole vectors, ``c [L, rows, D*Hp]`` float32 and ``gates
-[L, rows, D*4*Hp]`` in x's dtype; all are empty if nothing is saved.
+but the last, to which noise that drops h adds ``[L, rows, D*H]``, h as the gates saw it; and, with
+H rounded up to whole vectors, ``c [L, rows, D*Hp]`` float32 and ``gates [L, rows, D*4*Hp]`` in x's
+dtype. All are empty if nothing is saved.
 """
 
 from __future__ import annotations
@@ -21,27 +22,46 @@ from torch import Tensor
 
 from fastlstm import backends, eager
 from fastlstm.backends import Gradients, Outputs
+from fastlstm.noise import Noise
 
 torch.library.define(
     "fastlstm::lstm_forward",
     "(Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, Tensor? batch_sizes, Tensor? rows, "
-    'int num_layers, bool save, str backend, str precision="") '
+    'int num_layers, bool save, str backend, str precision="", Tensor? seed=None, '
+    "float[]? rates=None) "
     "-> (Tensor y, Tensor h_n, Tensor c_n, Tensor below, Tensor c, Tensor gates)",
 )
 torch.library.define(
     "fastlstm::lstm_backward",
     "(Tensor? dy, Tensor? dh_n, Tensor? dc_n, Tensor x, Tensor h_0, Tensor c_0, Tensor[] weights, "
     "Tensor? batch_sizes, Tensor? rows, int num_layers, Tensor y, Tensor? below, Tensor c, "
-    "Tensor gates, bool needs_dx, bool[] needs_dweights, str backend) "
+    "Tensor gates, bool needs_dx, bool[] needs_dweights, str backend, Tensor? seed=None, "
+    "float[]? rates=None) "
     "-> (Tensor dx, Tensor dh_0, Tensor dc_0, Tensor[] dweights)",
 )
 
 
-def _mapped(rows: Tensor, backend: str) -> dict[str, Tensor]:
-    """The row map as a backend takes it that knows of one."""
-    if not backends.get(backend).takes_rows:
-        raise RuntimeError(f"rows must be None for backend={backend!r}, which takes packed rows")
-    return {"rows": rows}
+def _extras(
+    rows: Tensor | None, seed: Tensor | None, rates: Sequence[float] | None, backend: str
+) -> dict[str, Any]:
+    """The row map and the noise as a backend takes them that knows of such."""
+    taker = backends.get(backend)
+    extras: dict[str, Any] = {}
+    if rows is not None:
+        if not taker.takes_rows:
+            raise RuntimeError(f"rows must be None for backend={backend!r}: it takes packed rows")
+        extras["rows"] = rows
+    if rates is not None:
+        if not taker.takes_noise:
+            raise RuntimeError(f"rates must be None for backend={backend!r}: it has no noise")
+        extras["noise"] = as_noise(seed, rates)
+    return extras
+
+
+def as_noise(seed: Tensor | None, rates: Sequence[float]) -> Noise:
+    """The noise of an operator's arguments."""
+    dropout, zoneout_c, zoneout_h = rates
+    return Noise((dropout, zoneout_c, zoneout_h), seed)
 
 
 def _forward(
@@ -55,12 +75,16 @@ def _forward(
     save: bool,
     backend: str,
     precision: str = "",
+    seed: Tensor | None = None,
+    rates: Sequence[float] | None = None,
 ) -> Outputs:
     kernels = backends.get(backend).load()
-    where = {} if rows is None else _mapped(rows, backend)
+    extras = {}
+    if rows is not None or rates is not None:
+        extras = _extras(rows, seed, rates, backend)
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.forward(  # type: ignore[no-any-return]
-            x, h_0, c_0, weights, batch_sizes, num_layers, save, precision, **where
+            x, h_0, c_0, weights, batch_sizes, num_layers, save, precision, **extras
         )
 
 
@@ -90,14 +114,18 @@ def _backward(
     needs_dx: bool,
     needs_dweights: Sequence[bool],
     backend: str,
+    seed: Tensor | None = None,
+    rates: Sequence[float] | None = None,
 ) -> Gradients:
     kernels = backends.get(backend).load()
-    where = {} if rows is None else _mapped(rows, backend)
+    extras = {}
+    if rows is not None or rates is not None:
+        extras = _extras(rows, seed, rates, backend)
     with torch._C._AutoDispatchBelowAutograd():
         return kernels.backward(  # type: ignore[no-any-return]
             *(dy, dh_n, dc_n, x, h_0, c_0, weights, batch_sizes, num_layers),
             *(y, below, c, gates, needs_dx, needs_dweights),
-            **where,
+            **extras,
         )
 
 
@@ -121,6 +149,8 @@ def _(
     save: bool,
     backend: str,
     precision: str = "",
+    seed: Tensor | None = None,
+    rates: Sequence[float] | None = None,
 ) -> tuple[Tensor, ...]:
     _tell_inductor()
     directions = c_0.shape[0] // num_layers
@@ -128,7 +158,9 @@ def _(
     width = directions * backends.padded(c_0.shape[2])
     features = directions * h_0.shape[2]
     y = x.new_empty(*x.shape[:-1], features)
-    below = x.new_empty((num_layers - 1, packed, features) if save and num_layers > 1 else (0,))
+    dropped = rates is not None and as_noise(seed, rates).drops
+    kept = num_layers - 1 + num_layers * dropped
+    below = x.new_empty((kept, packed, features) if save and kept else (0,))
     c = x.new_empty((num_layers, packed, width) if save else (0,), dtype=torch.float32)
     gates = x.new_empty((num_layers, packed, 4 * width) if save else (0,))
     return y, h_0.new_empty(h_0.shape), c_0.new_empty(c_0.shape), below, c, gates
@@ -153,6 +185,8 @@ def _(
     needs_dx: bool,
     needs_dweights: Sequence[bool],
     backend: str,
+    seed: Tensor | None = None,
+    rates: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, list[Tensor]]:
     dx = x.new_empty(x.shape if needs_dx else (0,))
     arity = len(weights) // num_layers
@@ -196,6 +230,8 @@ def lstm_forward(
     save: bool,
     backend: str,
     precision: str = "",
+    seed: Tensor | None = None,
+    rates: Sequence[float] | None = None,
 ) -> Outputs:
     """The operator `fastlstm.lstm_forward`, or at once its kernel where nothing else would see it.
 
@@ -214,16 +250,18 @@ def lstm_forward(
         backend: the name of a backend with kernels.
         precision: "", or "bf16": weights and h are held in bfloat16 where the backend can; ignored
             if anything is saved.
+        seed, rates: see `fastlstm.noise.Noise`; None: no noise. Only for one that `takes_noise`.
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``; P for H with a projection), ``h_n``, ``c_n``, and
         ``below``, ``c`` and ``gates``, which may be None where nothing is saved.
     """
-    plain = eager.is_plain((x, h_0, c_0, batch_sizes, rows, *weights))
+    plain = eager.is_plain((x, h_0, c_0, batch_sizes, rows, seed, *weights))
     if not plain:
         _tell_flop_counters()
     call = _forward if plain else _forward_operator
-    return call(x, h_0, c_0, weights, batch_sizes, rows, num_layers, save, backend, precision)
+    how = num_layers, save, backend, precision, seed, rates
+    return call(x, h_0, c_0, weights, batch_sizes, rows, *how)
 
 
 def lstm_backward(
@@ -244,6 +282,8 @@ def lstm_backward(
     needs_dx: bool,
     needs_dweights: Sequence[bool],
     backend: str,
+    seed: Tensor | None = None,
+    rates: Sequence[float] | None = None,
 ) -> Gradients:
     """The operator `fastlstm.lstm_backward`, or at once its kernel, as `lstm_forward`.
 
@@ -258,4 +298,4 @@ def lstm_backward(
     if not plain:
         _tell_flop_counters()
     call = _backward if plain else _backward_operator
-    return call(dy, dh_n, dc_n, *inputs, needs_dx, needs_dweights, backend)
+    return call(dy, dh_n, dc_n, *inputs, needs_dx, needs_dweights, backend, seed, rates)

@@ -10,7 +10,9 @@ from torch.nn import LSTM, LSTMCell
 __all__ = ["LSTM", "LSTMCell", "alike"]
 
 Module = TypeVar("Module", LSTM, LSTMCell)
-OURS = ("backend", "precision", "_held")  # attributes that torch's classes don't have
+# Attributes that torch's classes don't have.
+REGULARIZATION = ("recurrent_dropout", "zoneout", "weight_drop", "locked_dropout")
+OURS = ("backend", "precision", "_held", *REGULARIZATION)
 
 
 def alike(module: nn.Module, cls: type[Module]) -> Module:

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastlstm.noise import NONE, Noise, keep
+
 
 def lstm(
     x: Tensor,
@@ -22,6 +24,7 @@ def lstm(
     batch_sizes: Tensor | None = None,
     num_layers: int = 1,
     rows: Tensor | None = None,
+    noise: Noise | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """A stack of LSTM layers (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
@@ -36,18 +39,20 @@ def lstm(
         num_layers: L; each layer takes the output of the one before.
         rows: with `batch_sizes`, ``[N]`` int64 on the CPU: packed row n is row rows[n] of
             ``x [R, I]`` and of ``y [R, D*H]``, whose other rows are zero. None: they are the same.
+        noise: dropout on h, and zoneout; None: neither.
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``) of the last layer, ``h_n`` and ``c_n``, of the shapes of
         h_0 and c_0.
     """
     if rows is not None:
-        return on_rows(x, rows, lambda x: lstm(x, h_0, c_0, weights, batch_sizes, num_layers))
+        how = h_0, c_0, weights, batch_sizes, num_layers
+        return on_rows(x, rows, lambda x: lstm(x, *how, noise=noise))
     arity = len(weights) // num_layers
     h_n, c_n = [], []
     for layer, (h, c) in enumerate(zip(h_0.chunk(num_layers), c_0.chunk(num_layers), strict=True)):
         own = weights[layer * arity : (layer + 1) * arity]
-        x, h, c = _layer(x, h, c, own, batch_sizes)
+        x, h, c = _layer(x, h, c, own, batch_sizes, noise, layer)
         h_n.append(h)
         c_n.append(c)
     return x, torch.cat(h_n), torch.cat(c_n)
@@ -63,7 +68,13 @@ def on_rows(
 
 
 def _layer(
-    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], batch_sizes: Tensor | None
+    x: Tensor,
+    h_0: Tensor,
+    c_0: Tensor,
+    weights: Sequence[Tensor],
+    batch_sizes: Tensor | None,
+    noise: Noise | None,
+    layer: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One layer, all its directions."""
     directions = h_0.shape[0]
@@ -71,7 +82,14 @@ def _layer(
     steps = x.unbind(0) if batch_sizes is None else torch.split(x, batch_sizes.tolist())
     y, h_n, c_n = zip(
         *(
-            _direction(steps, h_0[d], c_0[d], weights[d * arity : (d + 1) * arity], reverse=d == 1)
+            _direction(
+                steps,
+                h_0[d],
+                c_0[d],
+                weights[d * arity : (d + 1) * arity],
+                noise or NONE,
+                2 * layer + d,
+            )
             for d in range(directions)
         ),
         strict=True,
@@ -82,21 +100,31 @@ def _layer(
 
 
 def _direction(
-    steps: Sequence[Tensor], h: Tensor, c: Tensor, weights: Sequence[Tensor], reverse: bool
+    steps: Sequence[Tensor],
+    h: Tensor,
+    c: Tensor,
+    weights: Sequence[Tensor],
+    noise: Noise,
+    stream: int,
 ) -> tuple[list[Tensor], Tensor, Tensor]:
+    """`stream`: 2 * layer + direction; direction 1 runs from the end to the start."""
     weight_ih, weight_hh, *rest = weights
     biases = [w for w in rest if len(w.shape) == 1]
     bias_ih, bias_hh = biases or (None, None)
     weight_hr = next((w for w in rest if len(w.shape) == 2), None)
-    output = []
-    for x_t in reversed(steps) if reverse else steps:
-        rows = x_t.shape[0]  # of sequences that reach this step; the others keep their state
-        gates = F.linear(x_t, weight_ih, bias_ih) + F.linear(h[:rows], weight_hh, bias_hh)
+    mask = noise.mask(stream, h.shape, h)
+    output = [h] * len(steps)
+    for t in range(len(steps)) if stream % 2 == 0 else reversed(range(len(steps))):
+        rows = steps[t].shape[0]  # of sequences that reach this step; the others keep their state
+        c_prev, h_prev = c[:rows], h[:rows]
+        seen = h_prev if mask is None else h_prev * mask[:rows]
+        gates = F.linear(steps[t], weight_ih, bias_ih) + F.linear(seen, weight_hh, bias_hh)
         i, f, g, o = gates.chunk(4, -1)
-        c_t = f.sigmoid() * c[:rows] + i.sigmoid() * g.tanh()
+        c_kept, h_kept = noise.keeps(stream, t, c_prev)
+        c_t = keep(c_kept, c_prev, f.sigmoid() * c_prev + i.sigmoid() * g.tanh())
         h_t = o.sigmoid() * c_t.tanh()
         if weight_hr is not None:
             h_t = F.linear(h_t, weight_hr)
-        output.append(h_t)
+        output[t] = h_t = keep(h_kept, h_prev, h_t)
         h, c = torch.cat([h_t, h[rows:]]), torch.cat([c_t, c[rows:]])
-    return output[::-1] if reverse else output, h, c
+    return output, h, c

@@ -35,6 +35,7 @@ class Stream:
         read_weights: Callable[[], Weights],
         batch_size: int = 1,
         precision: str | None = None,
+        zoneout: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         """`read_weights()` gives for each layer those of its one direction, as nn.LSTM has them."""
         if batch_size < 1:
@@ -55,7 +56,7 @@ class Stream:
         self._one = torch.Size((batch_size, first.shape[1]))
         self._one_result = (batch_size, output)
         self._kernel = self._backend.make_stream(
-            weights, batch_size, projection, precision == "bf16"
+            weights, batch_size, projection, precision == "bf16", zoneout
         )
         self._backend.set_stream_weights(self._kernel, weights, self._dtype, *self._sizes)
 

@@ -24,6 +24,9 @@ Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shap
     own.dgates = arena.take<Element>(2 * chunk_rows * columns);
     own.dc = arena.take<float>(batch * shape.padded());
     own.c_0 = arena.take<float>(batch * shape.padded());
+    dh_kept[d] = arena.take<float>(args.noise.zoneout_h > 0 ? batch * shape.padded() : 0);
+    mask[d] = arena.take<float>(args.noise.drops() ? batch * shape.output() : 0);
+    dropped_h_0[d] = arena.take<Element>(args.noise.drops() ? batch * shape.output() : 0);
     const bool projects = shape.projection > 0;
     own.hr = arena.take<float>(words<T>(shape.projection) * vectors(shape.hidden) * kLanes);
     own.dh = arena.take<Element>(2 * chunk_rows * shape.projection);
@@ -74,6 +77,7 @@ void prepare_backward(const Backward<T>& f, int64_t d, const Share& share) {
   }
   const Range rows = share.own_rows();
   for (int64_t b = rows.begin; b < rows.end; ++b) {
+    if (f.args.noise.drops()) begin_dropout<T>(f, d, b, false, f.args.h_0);
     const int64_t at = (d * shape.batch + b) * shape.hidden;
     const Element* c_0 = static_cast<const Element*>(f.args.c_0) + at;
     const Element* dc_n = f.args.dc_n ? static_cast<const Element*>(f.args.dc_n) + at : nullptr;
@@ -82,6 +86,7 @@ void prepare_backward(const Backward<T>& f, int64_t d, const Share& share) {
       const Lanes lanes = first_lanes(left > 0 ? left : 0);
       store(own.c_0 + b * shape.padded() + j, left > 0 ? T::load(c_0 + j, lanes) : vec{});
       store(own.dc + b * shape.padded() + j, left > 0 && dc_n ? T::load(dc_n + j, lanes) : vec{});
+      if (f.args.noise.zoneout_h > 0) store(f.dh_kept[d] + b * shape.padded() + j, vec{});
     }
   }
 }
@@ -96,7 +101,11 @@ void backward_last(const Backward<T>& f, const BackwardStep& step, const Share& 
     for (int64_t v = panels.first(own.begin); v < panels.first(own.end); ++v) {
       if constexpr (kTile == Tile::kStep) {
         vec dh[1] = {};
-        backward_cells<T, 1>({cell_back_at(f, step, b, v)}, dh, {f.shape.hidden - v * kLanes});
+        if (f.args.noise.any()) {
+          noisy_cell_back<T>(f, step, b, v, dh[0]);
+        } else {
+          backward_cells<T, 1>({cell_back_at(f, step, b, v)}, dh, {f.shape.hidden - v * kLanes});
+        }
       } else {
         store_dh<kTile>(f, step, b, v * kLanes, vec{});
       }

@@ -79,3 +79,45 @@ inline __attribute__((always_inline)) void backward_cells(const CellBack<T> (&ce
     if (at.m) T::store(at.m, a[3] * tanh_c[n]);
   }
 }
+
+// Of a gradient of what the gates see of h: that of h.
+template <class T>
+inline vec dropped_gradient(const Backward<T>& f, int64_t direction, int64_t b, int64_t at,
+                            vec dh) {
+  if (!f.args.noise.drops()) return dh;
+  const int64_t size = f.shape.output();
+  return dropped(dh, load(f.mask[direction] + b * size + at, first_lanes(size - at)));
+}
+
+// backward_cells of one row and vector, with noise. Without a projection dh is of h as the gates of
+// the step after see it.
+template <class T>
+__attribute__((noinline)) void noisy_cell_back(const Backward<T>& f, const BackwardStep& step,
+                                               int64_t b, int64_t block, vec dh) {
+  const int64_t unit = block * kLanes;
+  const CellBack<T> at = cell_back_at(f, step, b, block);
+  const Lanes lanes = first_lanes(f.shape.hidden - unit);
+  const Zoneout zoneout(f.args.noise, step, b, unit);
+  if (!f.shape.projection) {
+    dh = dropped_gradient(f, step.direction, b, unit, dh);
+    if (at.dy) dh += T::load(at.dy, lanes);
+    if (at.dh_n) dh += T::load(at.dh_n, lanes);
+  }
+  if (f.args.noise.zoneout_h > 0) {
+    float* kept = f.dh_kept[step.direction] + b * f.shape.padded() + unit;
+    dh += load(kept);
+    store(kept, keep(zoneout.h_before(dh), lanes));
+    dh = zoneout.h_now(dh);
+  }
+  dh = keep(dh, lanes);
+  vec tanh_c[1] = {load(at.c)};
+  tanh(tanh_c);
+  vec a[kGates];
+  for (int i = 0; i < kGates; ++i) a[i] = T::load(at.gates + i * kPadding);
+  const vec dc = load(at.dc) + dh * a[3] * (1.0f - tanh_c[0] * tanh_c[0]);
+  CellGradient d = cell_backward(a, tanh_c[0], load(at.c_prev), vec{}, zoneout.c_now(dc));
+  d.dgates[3] = dh * tanh_c[0] * a[3] * (1.0f - a[3]);
+  store(at.dc, d.dc_prev + zoneout.c_before(dc));
+  for (int i = 0; i < kGates; ++i) T::store(at.dgates + i * kLanes, d.dgates[i]);
+  if (at.m) T::store(at.m, a[3] * tanh_c[0]);
+}

@@ -33,6 +33,11 @@ struct Backward {
     WeightSums sums;
     WeightSums chunk_sums;  // of the chunk under way; or the same: its rows are one block
   } of[kMaxDirections];
+  // With noise, of each direction: dh of the h that units keep, running, [B, H']; the mask of h and
+  // h_0 as the first gates see it, [B, O].
+  float* dh_kept[kMaxDirections];
+  float* mask[kMaxDirections];
+  Element* dropped_h_0[kMaxDirections];
   float* scratch;  // [threads][scratch_size]: see weight_gradients.inl
   int64_t scratch_size;
   const Element** h_prev;  // [threads][chunk_rows]: addresses of the rows

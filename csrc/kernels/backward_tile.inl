@@ -45,11 +45,15 @@ inline void store_dh(const Backward<T>& f, const BackwardStep& step, int64_t b, 
   typedef typename T::Element Element;
   const int64_t size = f.shape.output();
   Element* row;
+  dh = dropped_gradient(f, step.direction, b, column, dh);
   if constexpr (kTile == Tile::kOutput) {
     row = f.of[step.direction].dh + (step.ring + b) * size;
     dh += arriving(f, step, b, column);
   } else {
     row = static_cast<Element*>(f.args.dh_0) + step.state(b, size);
+    if (f.args.noise.zoneout_h > 0) {
+      dh += load(f.dh_kept[step.direction] + b * f.shape.padded() + column);
+    }
   }
   T::store(row + column, dh, first_lanes(size - column));
 }
@@ -69,6 +73,13 @@ void backward_tile(const Backward<T>& f, const BackwardStep& step, int64_t b, in
   vec dh[R][S * C];
   product<T, R, C, S>(dh, &factor, 1);
   if constexpr (kCells) {
+    if (f.args.noise.any()) {
+#pragma GCC unroll 32
+      for (int n = 0; n < kAll; ++n) {
+        noisy_cell_back<T>(f, step, b + n % R, first + n / R, dh[n % R][n / R]);
+      }
+      return;
+    }
     constexpr int kAtOnce = kAll % 3 == 0 ? 3 : kAll % 2 == 0 ? 2 : 1;
     for (int n = 0; n < kAll; n += kAtOnce) {
       vec own[kAtOnce];

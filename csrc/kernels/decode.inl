@@ -94,7 +94,8 @@ void decode_share(Share share, void* context) {
 // Whether a call is such a step: nothing is kept for backward, and nobody has packed the weights.
 inline bool decodes(const ForwardArgs& args) {
   return args.shape.steps == 1 && args.shape.batch <= 4 && !args.gates && !args.packed[0] &&
-         !args.shape.projection && !args.wide && !args.wide_c && args.h_n != args.h_0;
+         !args.shape.projection && !args.wide && !args.wide_c && args.h_n != args.h_0 &&
+         !args.noise.any();
 }
 
 template <class T>

@@ -59,7 +59,13 @@ Forward<T>::Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& ar
   const int64_t batch = shape.batch > 0 ? shape.batch : 1;
   chunk_steps = clip((kChunkRows + batch - 1) / batch, 1, most_chunk_steps);
   const int64_t gates = vectors(shape.hidden) * kGates * kLanes;
+  const int64_t output = args.noise.drops() ? shape.output() : 0;
+  const int64_t rows = shape.offsets[shape.steps] * shape.directions;
+  Element* const own = arena.take<Element>(args.dropped ? 0 : rows * output);
+  dropped = !output ? nullptr : args.dropped ? static_cast<Element*>(args.dropped) : own;
   for (int64_t d = 0; d < shape.directions; ++d) {
+    mask[d] = arena.take<float>(batch * output);
+    dropped_h_0[d] = arena.take<Element>(batch * output);
     Arena given(const_cast<float*>(args.packed[d]));
     weights[d] = place_weights<T>(shape, args.packed[d] ? given : arena);
     gates_x[d] = arena.take<float>((fused ? 1 : chunk_steps) * batch * gates);
@@ -97,6 +103,7 @@ void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
       const Lanes lanes = first_lanes(clip(shape.hidden - j, 0, kLanes));
       store(c + j, load_as<T>(f.args.wide_c, f.args.c_0, row * shape.hidden + j, lanes));
     }
+    if (f.dropped) begin_dropout<T>(f, direction, b, f.args.wide, f.args.h_0);
     for (int64_t j = 0; f.args.wide && j < shape.output(); j += kLanes) {
       const Lanes lanes = first_lanes(shape.output() - j);
       const vec h_0 = load_as<T>(true, f.args.h_0, row * shape.output() + j, lanes);

@@ -14,6 +14,10 @@ struct Forward {
   Element* h[kMaxDirections];      // wide: [2][B, O], h_0 and then h of even and of odd steps
   Element* input[kMaxDirections];  // wide: [N, I], x in the type
   Element* m[kMaxDirections];      // [B, H']: h before its projection
+  // Where h is dropped, of each direction [B, O]: the mask, and h_0 as the first gates see it.
+  float* mask[kMaxDirections];
+  Element* dropped_h_0[kMaxDirections];
+  Element* dropped;  // [N, D, O], or null: nothing is
 
   Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& arena);
 
@@ -30,13 +34,21 @@ struct Forward {
     if (args.wide) return h[step.direction] + (step.n % 2 * shape.batch + b) * shape.output();
     return static_cast<Element*>(args.y) + y_at(step, step.row() + b);
   }
-  const Element* h_prev(const Step& step, int64_t b) const {
+  // h of the step before.
+  const Element* h_before(const Step& step, int64_t b) const {
     const int64_t size = shape.output();
     if (args.wide) return h[step.direction] + ((step.n + 1) % 2 * shape.batch + b) * size;
     if (b < step.continuing) {
       return static_cast<const Element*>(args.y) + y_at(step, step.row_before + b);
     }
     return static_cast<const Element*>(args.h_0) + step.state(b, size);
+  }
+  // The same as the gates see it.
+  const Element* h_prev(const Step& step, int64_t b) const {
+    if (!dropped) return h_before(step, b);
+    const int64_t size = shape.output();
+    return b < step.continuing ? dropped + step.at(step.row_before + b, size)
+                               : dropped_h_0[step.direction] + b * size;
   }
   float* c_at(const Step& step, int64_t b) const {
     const int64_t size = shape.padded();

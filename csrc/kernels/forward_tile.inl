@@ -1,86 +1,5 @@
 // Forward, on a tile: the products of some rows with a block of units, the pointwise part on it.
 
-// Where the pointwise part of one row and block reads and writes. Worked out before the product of
-// a tile: after it, nothing should stand between its sums and the arithmetic.
-template <class T>
-struct Cell {
-  const float* c_prev;
-  float* c;
-  typename T::Element* gates;  // or null: not kept
-  typename T::Element* h;
-  float* wide;  // or null: h is enough
-};
-
-template <class T>
-inline __attribute__((always_inline)) Cell<T> cell_at(const Forward<T>& f, const Step& step,
-                                                      int64_t b, int64_t block) {
-  const int64_t unit = block * kLanes;
-  Cell<T> cell{f.c_prev(step, b) + unit, f.c_at(step, b) + unit, nullptr, f.hidden(step, b) + unit,
-               nullptr};
-  if (f.args.c) cell.gates = f.gates(step, b) + Shape::place_of_gates(unit);
-  if (f.args.wide && !f.shape.projection) {
-    cell.wide = static_cast<float*>(f.args.y) + f.y_at(step, step.row() + b) + unit;
-  }
-  return cell;
-}
-
-// The rows of the pointwise part lie far apart: the hardware does not see them coming.
-template <class T>
-inline __attribute__((always_inline)) void prefetch_cell(const Cell<T>& cell, const float* add) {
-  for (int i = 0; i < kGates * kLanes; i += 16) prefetch(add + i);
-  prefetch(cell.c_prev);
-  prefetch_for_write(cell.h);
-  if (!cell.gates) return;
-  prefetch_for_write(cell.c);
-  for (int i = 0; i < kGates * kPadding * 4 / T::kPerWord; i += 64) {
-    prefetch_for_write(reinterpret_cast<const char*>(cell.gates) + i);
-  }
-}
-
-// Of the last block: zero for what is kept of padding behind it, which wider vectors would read.
-template <class T>
-inline void clear_padding(const Cell<T>& cell, int64_t unit) {
-  if (!cell.gates) return;
-  for (int64_t at = kLanes; (unit + at) % kPadding != 0; at += kLanes) {
-    store(cell.c + at, vec{});
-    for (int i = 0; i < kGates; ++i) T::store(cell.gates + i * kPadding + at, vec{});
-  }
-}
-
-// Pre-activations of N rows or blocks -> gates, c, h.
-template <class T, int N>
-inline __attribute__((always_inline)) void forward_cells(const Cell<T> (&cells)[N],
-                                                         vec (&z)[N][kGates], int64_t units,
-                                                         bool padded_h) {
-  const Lanes lanes = first_lanes(units);
-  const bool whole = units >= kLanes;
-  vec c[N];
-#pragma GCC unroll 8
-  for (int n = 0; n < N; ++n) {
-    if (!whole) {  // padding stays 0 whatever x is: 0 * Inf would be NaN
-      for (int i = 0; i < kGates; ++i) z[n][i] = keep(z[n][i], lanes);
-    }
-    activate(z[n]);
-    c[n] = z[n][1] * load(cells[n].c_prev) + z[n][0] * z[n][2];
-    store(cells[n].c, c[n]);
-    if (!cells[n].gates) continue;
-#pragma GCC unroll 4
-    for (int i = 0; i < kGates; ++i) T::store(cells[n].gates + i * kPadding, z[n][i]);
-  }
-  tanh(c);
-#pragma GCC unroll 8
-  for (int n = 0; n < N; ++n) {
-    const vec h = z[n][3] * c[n];
-    if (cells[n].wide) store(cells[n].wide, h, lanes);
-    // Before a projection its rows are padded, and are read in whole words.
-    if (whole || padded_h) {
-      T::store(cells[n].h, h);
-    } else {
-      T::store(cells[n].h, h, lanes);
-    }
-  }
-}
-
 // The factors of a tile: x with weight_ih, and h_prev with weight_hh; only the latter where x is
 // projected before.
 template <class T, int R>
@@ -117,6 +36,16 @@ void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int
   vec z[R][kGates];
   product<T, R, kGates, 1>(z, factors + !f.fused, 1 + f.fused, add);
   const int64_t units = f.shape.hidden - block * kLanes;
+  if (f.args.noise.any()) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      alignas(64) float own[kGates * kLanes];
+#pragma GCC unroll 4
+      for (int i = 0; i < kGates; ++i) store(own + i * kLanes, z[r][i]);
+      noisy_cell(f, step, b + r, block, own);
+    }
+    return clear_padding(cells, units, block);
+  }
   constexpr int kAtOnce = R % 3 == 0 ? 3 : R % 2 == 0 ? 2 : 1;
   for (int n = 0; n < R; n += kAtOnce) {
     vec own[kAtOnce][kGates];
@@ -129,9 +58,7 @@ void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int
     }
     forward_cells<T, kAtOnce>(at, own, units, f.shape.projection > 0);
   }
-  for (int r = 0; kLanes < kPadding && units <= kLanes && r < R; ++r) {
-    clear_padding(cells[r], block * kLanes);
-  }
+  clear_padding(cells, units, block);
 }
 
 // Pre-activations of a lone sequence, S blocks.
@@ -159,8 +86,15 @@ inline void row_cells(const Forward<T>& f, const Step& step, int64_t b, int64_t 
     for (int i = 0; i < kGates; ++i) own[n][i] = load(z + ((block + n) * kGates + i) * kLanes);
   }
   const int64_t units = f.shape.hidden - (block + N - 1) * kLanes;
-  forward_cells<T, N>(cells, own, units, f.shape.projection > 0);
-  if (kLanes < kPadding && units <= kLanes) clear_padding(cells[N - 1], (block + N - 1) * kLanes);
+  if (f.args.noise.any()) {
+    for (int n = 0; n < N; ++n) {
+      noisy_cell(f, step, b, block + n, z + (block + n) * kGates * kLanes);
+    }
+  } else {
+    forward_cells<T, N>(cells, own, units, f.shape.projection > 0);
+  }
+  const Cell<T> last[1] = {cells[N - 1]};
+  clear_padding(last, units, block + N - 1);
 }
 
 // A lone sequence b, the share's blocks. All products come before the pointwise part: so the chains

@@ -10,10 +10,15 @@ void find_previous_rows(const Backward<T>& f, const Chunk& chunk, int64_t d,
   for (int64_t n = chunk.begin; n < chunk.end; ++n) {
     const Step step(f.shape, d, n);
     for (int64_t b = 0; b < step.rows(); ++b) {
-      const bool continues = b < step.continuing;
-      const int64_t row = continues ? mapped(f.args.y_rows, step.row_before + b) : 0;
-      h_prev[step.row() - chunk.row + b] =
-          continues ? y + step.at(row, size) : h_0 + step.state(b, size);
+      const auto** at = h_prev + step.row() - chunk.row + b;
+      if (b >= step.continuing) {
+        *at = f.args.noise.drops() ? f.dropped_h_0[d] + b * size : h_0 + step.state(b, size);
+      } else if (f.args.noise.drops()) {
+        *at = static_cast<const typename T::Element*>(f.args.dropped) +
+              step.at(step.row_before + b, size);
+      } else {
+        *at = y + step.at(mapped(f.args.y_rows, step.row_before + b), size);
+      }
     }
   }
 }

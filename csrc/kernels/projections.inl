@@ -87,6 +87,7 @@ void projection_tile(const Forward<T>& f, const Step& step, int64_t b, int64_t f
       const int64_t at = (first + c) * kLanes;
       T::store(f.y(step, b + r) + at, z[r][c], first_lanes(shape.projection - at));
       if (f.args.wide) store_wide(f, step, b + r, at, z[r][c]);
+      if (f.dropped) drop(f, step, b + r, at, z[r][c]);
     }
   }
 }

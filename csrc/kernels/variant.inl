@@ -19,10 +19,12 @@ namespace {
 #include "packing.inl"
 #include "fingerprint.inl"
 #include "step.inl"
+#include "noise.inl"
 #include "wavefront.inl"
 
 #include "forward_weights.inl"
 #include "forward_pass.inl"
+#include "forward_cells.inl"
 #include "forward_tile.inl"
 #include "projections.inl"
 #include "decode.inl"

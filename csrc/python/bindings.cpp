@@ -37,9 +37,10 @@ py::object pooled_tensor(const std::vector<std::int64_t>& shape, bool bfloat16) 
 
 std::unique_ptr<Stream> make_stream(std::int64_t batch, std::int64_t input, std::int64_t hidden,
                                     std::int64_t projection, std::int64_t layers, bool bfloat16,
-                                    bool wide) {
+                                    bool wide, double zoneout_c, double zoneout_h) {
   const Shape shape{1, batch, input, hidden, projection, 1, nullptr, 1};
-  return std::make_unique<Stream>(shape, layers, type_of(bfloat16), wide);
+  const Noise noise{0, 0, 0, zoneout_c, zoneout_h, true};
+  return std::make_unique<Stream>(shape, layers, type_of(bfloat16), wide, noise);
 }
 
 void set_weights(Stream& stream, std::int64_t layer, const Addresses& addresses) {

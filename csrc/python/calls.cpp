@@ -24,6 +24,11 @@ struct Elements {
         kept(rows * shape.directions * shape.padded()) {}
 };
 
+Noise noise_of(std::int64_t layer, const Rates& rates, Seed seed) {
+  const auto number = static_cast<std::uint64_t>(seed.value_or(0));
+  return {number, layer, rates[0], rates[1], rates[2], !seed};
+}
+
 // Zeros in the rows of a buffer that no packed row is mapped to.
 void clear_others(const Sizes& sizes, void* buffer, std::size_t row_bytes) {
   if (!buffer || !sizes.room || sizes.room == sizes.rows()) return;
@@ -46,7 +51,8 @@ std::int64_t misfit(const std::int64_t* map, std::int64_t count, std::int64_t ro
 }
 
 void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addresses& weights,
-             const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<3>& kept) {
+             const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<4>& kept,
+             const Rates& rates, Seed seed) {
   const Kernels& kernels = active();
   const Sizes sizes(numbers);
   const Elements elements(sizes.layer(0), sizes.rows());
@@ -64,6 +70,8 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addr
     args.c_n = layer_of(out[2], l, elements.c, size);
     args.gates = layer_of(kept[0], l, kGates * elements.kept, size);
     args.c = static_cast<float*>(layer_of(kept[1], l, elements.kept, sizeof(float)));
+    args.noise = noise_of(l, rates, seed);
+    args.dropped = layer_of(kept[3], l, elements.y, size);
     const bool keeps_packed = !args.gates && kernels.reads_packed(args);
     for (std::int64_t d = 0; keeps_packed && d < args.shape.directions; ++d) {
       Packed& own = packed[l * kMaxDirections + d];
@@ -79,8 +87,8 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addr
 }
 
 void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& weights,
-              const AddressesOf<7>& in, const AddressesOf<3>& arriving, const AddressesOf<3>& out,
-              const Addresses& dweights) {
+              const AddressesOf<8>& in, const AddressesOf<3>& arriving, const AddressesOf<3>& out,
+              const Addresses& dweights, const Rates& rates, Seed seed) {
   const Kernels& kernels = active();
   const Sizes sizes(numbers);
   const Elements elements(sizes.layer(0), sizes.rows());
@@ -103,6 +111,8 @@ void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& wei
     args.dx = pointer(out[0]);
     args.dh_0 = layer_of(out[1], l, elements.h, size);
     args.dc_0 = layer_of(out[2], l, elements.c, size);
+    args.noise = noise_of(l, rates, seed);
+    args.dropped = layer_of(in[7], l, elements.y, size);
   }
   layers.front().x_rows = layers.back().y_rows = sizes.map;
   clear_others(sizes, layers.front().dx, layers.front().shape.input * size);

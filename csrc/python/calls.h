@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "lstm.h"
@@ -77,15 +78,22 @@ class Sizes {
 
 inline Type type_of(bool bfloat16) { return bfloat16 ? Type::kBFloat16 : Type::kFloat32; }
 
-// The active variant on a stack of layers. `in`: x, h_0, c_0; `out`: y, h_n, c_n; `kept`: gates and
-// c of all layers, and y of all but the last; 0: not wanted.
-void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addresses& weights,
-             const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<3>& kept);
+// Noise as Python gives it: dropout of h, zoneout of c and of h; and the seed, or none: by its
+// expectation.
+using Rates = std::array<double, 3>;
+using Seed = std::optional<std::int64_t>;
 
-// `in`: x, h_0, c_0, the last layer's y, gates, c, and the other layers' y; `arriving`: dy, dh_n,
-// dc_n, or 0; `out`: dx, or 0, dh_0, dc_0; `dweights`: of a layer all 0: not wanted.
+// The active variant on a stack of layers. `in`: x, h_0, c_0; `out`: y, h_n, c_n; `kept`: gates and
+// c of all layers, y of all but the last, and h as it was dropped of all; 0: not wanted.
+void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addresses& weights,
+             const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<4>& kept,
+             const Rates& rates, Seed seed);
+
+// `in`: x, h_0, c_0, the last layer's y, gates, c, the other layers' y, and h as it was dropped;
+// `arriving`: dy, dh_n, dc_n, or 0; `out`: dx, or 0, dh_0, dc_0; `dweights`: of a layer all 0: not
+// wanted.
 void backward(const Sizes::Numbers& numbers, bool bfloat16, const Addresses& weights,
-              const AddressesOf<7>& in, const AddressesOf<3>& arriving, const AddressesOf<3>& out,
-              const Addresses& dweights);
+              const AddressesOf<8>& in, const AddressesOf<3>& arriving, const AddressesOf<3>& out,
+              const Addresses& dweights, const Rates& rates, Seed seed);
 
 }  // namespace fastlstm

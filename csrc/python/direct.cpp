@@ -95,13 +95,13 @@ py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::obj
   if (save && s.L > 1) below = new_empty(x, {s.L - 1, rows, features});
   const AddressesOf<3> out = {read.take(y, {s.T, s.B, features}), read.take(h_n, {s.S, s.B, s.O}),
                               read.take(c_n, {s.S, s.B, s.H})};
-  const AddressesOf<3> kept = {read.take_if(gates, {s.L, rows, 4 * s.width}),
+  const AddressesOf<4> kept = {read.take_if(gates, {s.L, rows, 4 * s.width}),
                                read.take_if(c, {s.L, rows, s.width}),
-                               read.take_if(below, {s.L - 1, rows, features})};
+                               read.take_if(below, {s.L - 1, rows, features}), 0};
   if (!read.fits()) return py::none();
   {
     const py::gil_scoped_release nogil;
-    fastlstm::forward(s.numbers(threads), read.bfloat16(), false, weights, in, out, kept);
+    fastlstm::forward(s.numbers(threads), read.bfloat16(), false, weights, in, out, kept, {}, {});
   }
   return py::make_tuple(y, h_n, c_n, below, c, gates);
 }
@@ -117,13 +117,14 @@ py::object Direct::backward(py::tuple arriving, py::handle x, py::handle h_0, py
   if (!s.fits || needs.size() != s.L || (s.L > 1 && kept[1].is_none())) return py::none();
   const std::int64_t rows = s.T * s.B, features = s.D * s.O;
   const Addresses weights = s.take(read, items, true);
-  const AddressesOf<7> in = {read.take(x, {s.T, s.B, s.I}),
+  const AddressesOf<8> in = {read.take(x, {s.T, s.B, s.I}),
                              read.take(h_0, {s.S, s.B, s.O}),
                              read.take(c_0, {s.S, s.B, s.H}),
                              read.take(kept[0], {s.T, s.B, features}),
                              read.take(kept[3], {s.L, rows, 4 * s.width}),
                              read.take(kept[2], {s.L, rows, s.width}, true),
-                             s.L > 1 ? read.take(kept[1], {s.L - 1, rows, features}) : 0};
+                             s.L > 1 ? read.take(kept[1], {s.L - 1, rows, features}) : 0,
+                             0};
   const py::object dy = read.contiguous(arriving[0]), dh_n = read.contiguous(arriving[1]),
                    dc_n = read.contiguous(arriving[2]);
   const AddressesOf<3> gradients = {read.take_if(dy, {s.T, s.B, features}),
@@ -144,7 +145,8 @@ py::object Direct::backward(py::tuple arriving, py::handle x, py::handle h_0, py
   if (!read.fits()) return py::none();
   {
     const py::gil_scoped_release nogil;
-    fastlstm::backward(s.numbers(threads), read.bfloat16(), weights, in, gradients, out, wanted);
+    fastlstm::backward(s.numbers(threads), read.bfloat16(), weights, in, gradients, out, wanted, {},
+                       {});
   }
   return py::make_tuple(dx, dh_0, dc_0, dweights);
 }

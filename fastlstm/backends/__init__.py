@@ -2,10 +2,13 @@
 
 A backend is a module of one of two kinds. A *differentiable* one has `lstm(x, h_0, c_0, weights,
 batch_sizes, num_layers)`, made of PyTorch operators that autograd knows. A *kernel* one has
-`forward` and `backward` (BPTT), with the arguments of the operators in `fastlstm.ops`; one that is
-`takes_rows = True` takes the row map too, as the keyword `rows`: others get packed rows. Both have
-`why_not(problem)`: None where they can run the problem, else the reason. One that is not always
-the fastest has `slower(problem)` too: None where it is, else the reason why "auto" passes it over.
+`forward` and `backward` (BPTT), with the arguments of the operators in `fastlstm.ops`. One that is
+`takes_rows = True` takes the row map too, as the keyword `rows`: others get packed rows. One that
+is `takes_noise = True` takes a `fastlstm.noise.Noise`, as `noise`.
+
+Both have `why_not(problem)`: None where they can run the problem, else the reason. One that is not
+always the fastest has `slower(problem)` too: None where it is, else the reason why "auto" passes it
+over.
 """
 
 from __future__ import annotations
@@ -62,6 +65,11 @@ class Backend:
     def takes_rows(self) -> bool:
         """Whether its kernels take a row map; else x is gathered and y scattered around them."""
         return getattr(self.module, "takes_rows", False)
+
+    @property
+    def takes_noise(self) -> bool:
+        """Whether its kernels have dropout on h, and zoneout; else the reference runs them."""
+        return getattr(self.module, "takes_noise", False)
 
     def why_not(self, problem: Problem) -> str | None:
         """None if this backend can run the problem, else the reason, for the message."""

@@ -26,8 +26,10 @@ from fastlstm.backends.cpu_checks import (
     offsets_of,
 )
 from fastlstm.backends.cpu_memory import KEPT, like, new
+from fastlstm.noise import NONE, Noise
 
 takes_rows = True
+takes_noise = True
 _direct = _C.Direct(Tensor, torch.empty_like, KEPT)
 
 
@@ -75,9 +77,11 @@ def forward(
     save: bool,
     precision: str = "",
     rows: Tensor | None = None,
+    noise: Noise | None = None,
 ) -> Outputs:
     """See `fastlstm.ops.lstm_forward`; what is not saved is None."""
-    if batch_sizes is None and rows is None and not precision and num_layers > 0:
+    plain = batch_sizes is None and rows is None and noise is None
+    if plain and not precision and num_layers > 0:
         threads = torch.get_num_threads()
         outputs = _direct.forward(x, h_0, c_0, weights, num_layers, save, threads)
         if outputs is not None:
@@ -94,9 +98,11 @@ def forward(
     # Not a view of [N, D, O]: autograd would forbid to change it in place.
     y = x.new_empty((*shape, features))
     h_n, c_n = torch.empty_like(h_0), torch.empty_like(c_0)
+    noise = noise or NONE
     below = c = gates = None
     if save:
-        below, c, gates = _saved(x, num_layers, packed, features, directions * padded(hidden))
+        width = directions * padded(hidden)
+        below, c, gates = _saved(x, num_layers, packed, features, width, noise.drops)
     # Weights and h in bfloat16, all else not; the kernels save nothing that way.
     wide = precision == "bf16" and dtype is torch.float32 and not save
     _C.forward(
@@ -106,7 +112,8 @@ def forward(
         [w.data_ptr() for w in weights],
         (x.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
         (y.data_ptr(), h_n.data_ptr(), c_n.data_ptr()),
-        (_address(gates), _address(c), _address(below)),
+        (_address(gates), _address(c), *_parts(below, num_layers, noise.drops)),
+        *_noise(noise),
     )
     return y, h_n, c_n, below, c, gates
 
@@ -128,9 +135,11 @@ def backward(
     needs_dx: bool,
     needs_dweights: Sequence[bool],
     rows: Tensor | None = None,
+    noise: Noise | None = None,
 ) -> Gradients:
     """See `fastlstm.ops.lstm_backward`; gradients that are not needed are None."""
-    if batch_sizes is None and rows is None and num_layers > 0:
+    plain = batch_sizes is None and rows is None and noise is None
+    if plain and num_layers > 0:
         arrived, kept = (dy, dh_n, dc_n), (y, below, c, gates)
         needs, threads = (needs_dx, needs_dweights), torch.get_num_threads()
         gradients = _direct.backward(
@@ -146,7 +155,9 @@ def backward(
     below = None if below is None else checked(below, dtype)
     arriving = [None if d is None else checked(d, dtype) for d in (dy, dh_n, dc_n)]
     rows, packed = check_rows(rows, batch_sizes, x)
-    check_results(x, h_0, c_0, num_layers, packed, (y, below, c, gates), arriving)
+    noise = noise or NONE
+    results = y, below, c, gates
+    check_results(x, h_0, c_0, num_layers, packed, results, arriving, noise.drops)
     offsets = None if batch_sizes is None else offsets_of(batch_sizes, packed, c_0.shape[1])
     dx = like(x) if needs_dx else None
     dh_0, dc_0 = torch.empty_like(h_0), torch.empty_like(c_0)
@@ -156,10 +167,14 @@ def backward(
         _sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows),
         dtype is torch.bfloat16,
         [w.data_ptr() for w in weights],
-        tuple(_address(t) for t in (x, h_0, c_0, y, gates, c, below)),
+        (
+            *(_address(t) for t in (x, h_0, c_0, y, gates, c)),
+            *_parts(below, num_layers, noise.drops),
+        ),
         tuple(_address(t) for t in arriving),
         (_address(dx), dh_0.data_ptr(), dc_0.data_ptr()),
         [_address(w) for w in dweights],
+        *_noise(noise),
     )
     return dx, dh_0, dc_0, dweights
 
@@ -197,13 +212,26 @@ def cell_backward(
 
 
 def _saved(
-    x: Tensor, num_layers: int, rows: int, features: int, width: int
+    x: Tensor, num_layers: int, rows: int, features: int, width: int, drops: bool
 ) -> tuple[Tensor | None, Tensor, Tensor]:
     """What forward saves beside y, uninitialised: below, c and gates."""
     c = new(x, (num_layers, rows, width), torch.float32)
     gates = new(x, (num_layers, rows, 4 * width))
-    below = new(x, (num_layers - 1, rows, features)) if num_layers > 1 else None
+    count = num_layers - 1 + num_layers * drops
+    below = new(x, (count, rows, features)) if count else None
     return below, c, gates
+
+
+def _parts(below: Tensor | None, num_layers: int, drops: bool) -> tuple[int, int]:
+    """The addresses of y of all layers but the last, and of h as it was dropped."""
+    if below is None:
+        return 0, 0
+    return below.data_ptr(), below[num_layers - 1].data_ptr() if drops else 0
+
+
+def _noise(noise: Noise) -> tuple[tuple[float, ...], int | None]:
+    """Rates and Seed in csrc/python/calls.h."""
+    return noise.rates, None if noise.seed is None else int(noise.seed)
 
 
 def _address(tensor: Tensor | None) -> int:
@@ -232,13 +260,18 @@ def _sizes(
 
 
 def make_stream(
-    weights: Sequence[Sequence[Tensor]], batch: int, projection: int, bf16: bool
+    weights: Sequence[Sequence[Tensor]],
+    batch: int,
+    projection: int,
+    bf16: bool,
+    zoneout: tuple[float, float],
 ) -> _C.Stream:
     """The kernels' side of a `fastlstm.stream.Stream`, its state zero, without weights yet."""
     weight_ih = weights[0][0]
     wide = bf16 and weight_ih.dtype is torch.float32
     sizes = batch, weight_ih.shape[1], weight_ih.shape[0] // 4, projection, len(weights)
-    return _C.Stream(*sizes, wide or weight_ih.dtype is torch.bfloat16, wide)
+    of_type = wide or weight_ih.dtype is torch.bfloat16, wide
+    return _C.Stream(*sizes, *of_type, *zoneout)
 
 
 def set_stream_weights(

@@ -99,18 +99,21 @@ def check_results(
     packed: int,
     results: Sequence[Tensor | None],
     arriving: Sequence[Tensor | None],
+    drops: bool,
 ) -> None:
     """Raises RuntimeError unless the results of forward have its shapes, and their gradients too.
 
-    `packed` is N; `results` are y, below, c and gates; `arriving` are dy, dh_n and dc_n.
+    `packed` is N; `results` are y, below, c and gates; `arriving` are dy, dh_n and dc_n;
+    `drops`: whether h is dropped.
     """
     h_shape, c_shape = h_0.shape, c_0.shape
     directions = c_shape[0] // num_layers
     *steps, _ = x.shape
     width, features = directions * padded(c_shape[2]), directions * h_shape[2]
     y_shape = (*steps, features)
-    below = (num_layers - 1, packed, features) if num_layers > 1 else (0,)
-    if num_layers > 1 and results[1] is None:
+    count = num_layers - 1 + num_layers * drops
+    below = (count, packed, features) if count else (0,)
+    if count and results[1] is None:
         raise RuntimeError(f"below must have shape {below}, got None")
     kept = below, (num_layers, packed, width), (num_layers, packed, 4 * width)
     shapes = y_shape, *kept, y_shape, h_shape, c_shape
