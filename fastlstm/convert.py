@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from fastlstm import functional, original
 from fastlstm.cell import LSTMCell
 from fastlstm.lstm import LSTM
+from fastlstm.widths import has_list
 
 _NAMES = ("LSTM", "LSTMCell")
 
@@ -109,6 +110,8 @@ def _parametrized(own: type, base: type) -> type:
 def _why_kept(module: nn.Module, base: type, classes: tuple[type, ...]) -> str | None:
     """Why a module that looks like one of `classes` is kept; None: it does not, or is to change."""
     own = type(module)
+    if isinstance(module, LSTM) and LSTM in classes and has_list(module):
+        return f"nn.LSTM has one hidden size for all layers, not {module.hidden_size}"
     if base in classes:
         regularization = module.regularization() if isinstance(module, LSTM) else ""
         return f"nn.LSTM has no {regularization}" if regularization else None

@@ -10,19 +10,29 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import functional, original, varying
+from fastlstm.flat_weights import FlatWeights
 from fastlstm.regularization import Regularized
 
 State = tuple[Tensor, Tensor]
 Lengths = Tensor | Sequence[int] | None
 
 
-class Layers(Regularized):
-    """The layers of an LSTM, with dropout between them, on every form of input."""
+class Forms(Regularized):
+    """The layers of an LSTM, with dropout between them, on every form of input.
 
+    What they are, nn.LSTM's attributes say, of a module or of whatever else has them.
+    """
+
+    input_size: int
+    hidden_size: Any
+    batch_first: bool
     backend: str
     precision: str | None
 
     # The checks of the arguments, and their words, are nn.LSTM's own.
+    check_input: Any = original.LSTM.check_input
+    check_hidden_size: Any = original.LSTM.check_hidden_size
+    get_expected_hidden_size: Any = original.LSTM.get_expected_hidden_size
     get_expected_cell_size: Any = original.LSTM.get_expected_cell_size
     check_forward_args: Any = original.LSTM.check_forward_args
     permute_hidden: Any = original.LSTM.permute_hidden
@@ -163,3 +173,7 @@ class Layers(Regularized):
             h.append(h_n)
             c.append(c_n)
         return x, (torch.cat(h), torch.cat(c))
+
+
+class Layers(Forms, FlatWeights):
+    """`Forms` of a module."""

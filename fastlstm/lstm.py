@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, overload
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm import functional, original, tracing
+from fastlstm import functional, original, tracing, widths
 from fastlstm.identity import LooksLikeLSTM, look_like_torch
-from fastlstm.layers import Layers, Lengths, State
+from fastlstm.layers import Lengths, State
 from fastlstm.stream import Stream
+from fastlstm.widths import Widths
 
 _torch_forward: Any = original.LSTM.forward
 
 
 @look_like_torch
-class LSTM(LooksLikeLSTM, Layers):
+class LSTM(LooksLikeLSTM, Widths):
     r"""A multi-layer long short-term memory, as `torch.nn.LSTM`, on fastlstm's kernels.
 
     .. math::
@@ -32,8 +34,10 @@ class LSTM(LooksLikeLSTM, Layers):
 
     Args:
         input_size: features of the input, I.
-        hidden_size: features of the state, H.
-        num_layers: layers, each fed with the output of the one before.
+        hidden_size: features of the state, H; or a list of them, one for each layer, with which h
+            and c, given and returned, are tuples of a tensor for each layer, even of equal sizes.
+        num_layers: layers, each fed with the output of the one before; with a list, its length,
+            which it need not say.
         bias: whether there are bias_ih and bias_hh.
         batch_first: padded input and output are ``[B, T, .]`` instead of ``[T, B, .]``.
         dropout: probability of zeroing an element of each layer's output but the last one's.
@@ -57,17 +61,17 @@ class LSTM(LooksLikeLSTM, Layers):
 
     Shapes, for D directions and L layers: input ``[T, B, I]``, ``[T, I]`` or a `PackedSequence`;
     h_0 and h_n ``[L*D, B, H]`` (P in place of H with a projection), c_0 and c_n ``[L*D, B, H]``;
-    output ``[T, B, D*H]``.
+    output ``[T, B, D*H]``. With a list of hidden sizes: a tensor ``[D, B, H]`` for each layer.
 
     Raises:
         ValueError, TypeError, RuntimeError: as nn.LSTM, in its words; ValueError for a backend or
-            a precision that is not known.
+            a precision that is not known, and a num_layers that is not the list's length.
     """
 
     def __init__(
         self,
         input_size: int,
-        hidden_size: int,
+        hidden_size: int | Sequence[int],
         num_layers: int = 1,
         bias: bool = True,
         batch_first: bool = False,
@@ -107,6 +111,7 @@ class LSTM(LooksLikeLSTM, Layers):
     def __prepare_scriptable__(self) -> original.LSTM:
         """What torch.jit.script compiles: its graphs run where fastlstm is not installed."""
         self._check_torch_can("be scripted")
+        widths.refuse_list(self, "torch.jit.script, which compiles a nn.LSTM,")
         return original.alike(self, original.LSTM)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -152,6 +157,8 @@ class LSTM(LooksLikeLSTM, Layers):
         """
         if tracing.records_module(input):
             return tracing.as_module(self, input, hx, lengths, resets, reset_hx)  # type: ignore[no-any-return]
+        if widths.has_list(self):
+            return widths.run(LSTM.forward, self, input, hx, lengths, resets, reset_hx)  # type: ignore[return-value, arg-type]
         if tracing.records_torch(self.backend):
             self._check_torch_can("be traced")
             return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
@@ -191,11 +198,13 @@ class LSTM(LooksLikeLSTM, Layers):
             batch_size: B, the sequences that step together.
 
         Raises:
-            ValueError: the LSTM is bidirectional, or batch_size is not at least 1.
+            ValueError: the LSTM is bidirectional or of several hidden sizes, or batch_size is less
+                than 1.
             RuntimeError: the CPU kernels cannot run this LSTM: see `backend="cpu"`.
         """
         if self.bidirectional:
             raise ValueError("stream() runs forward only, got an LSTM with bidirectional=True")
+        widths.refuse_list(self, "stream()")
         return Stream(self._weights_by_layer, batch_size, self.precision, self._zoneout())
 
     def _weights_by_layer(self) -> list[list[Tensor]]:

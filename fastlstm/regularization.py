@@ -11,13 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastlstm.flat_weights import FlatWeights
 from fastlstm.noise import Noise
 from fastlstm.original import REGULARIZATION
 
 
-class Regularized(FlatWeights):
-    """A `nn.RNNBase` whose layers are regularised in more ways than by dropout between them."""
+class Regularized:
+    """The layers of an LSTM, or one of them, regularised in more ways than by dropout between."""
+
+    num_layers: int
+    bidirectional: bool
+    proj_size: int
+    dropout: float
+    training: bool
 
     recurrent_dropout: float = 0.0
     zoneout: float | tuple[float, float] = 0.0
@@ -75,24 +80,28 @@ class Regularized(FlatWeights):
         """The weights with elements of weight_hh dropped (DropConnect; Merity et al. 2017)."""
         if not (self.weight_drop and self.training):
             return weights
-        names = self._flat_weights_names
+        arity = len(weights) // (self.num_layers * (1 + self.bidirectional))
         return [
-            F.dropout(weight, self.weight_drop) if name.startswith("weight_hh") else weight
-            for name, weight in zip(names, weights, strict=True)
+            F.dropout(weight, self.weight_drop) if n % arity == 1 else weight
+            for n, weight in enumerate(weights)
         ]
 
     def _drop_output(self, y: Tensor, batch_sizes: Tensor | None, rows: Tensor | None) -> Tensor:
         """The output of a layer as the next one takes it, ``[T, B, F]`` or rows ``[R, F]``."""
         if not self.locked_dropout:
-            return F.dropout(y, self.dropout, self.training)
+            return F.dropout(y, self.dropout)
         if batch_sizes is None:
             return y * F.dropout(y.new_ones(y.shape[1:]), self.dropout)
         sizes = batch_sizes.tolist()
         sequence = torch.cat([torch.arange(size, device="cpu") for size in sizes])
         if rows is not None:
             sequence = torch.zeros(y.shape[0], dtype=torch.int64).index_copy(0, rows, sequence)
-        mask = F.dropout(y.new_ones(max(sizes, default=0), y.shape[1]), self.dropout)
-        return y * mask.index_select(0, sequence.to(y.device))
+        return y * self._locked_mask(y, sequence, max(sizes, default=0))
+
+    def _locked_mask(self, y: Tensor, sequence: Tensor, count: int) -> Tensor:
+        """``[R, F]``: of rows whose `sequence` ``[R]`` says which of `count` sequences they are."""
+        mask = F.dropout(y.new_ones(count, y.shape[1]), self.dropout)
+        return mask.index_select(0, sequence.to(y.device))
 
     def regularization(self) -> str:
         """What of it there is that nn.LSTM has not, as arguments; "" if nothing."""

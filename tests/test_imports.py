@@ -13,7 +13,7 @@ PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` knows none but `noise`.
 LAYERS = [
     "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
-    "quantization", "lstm", "cell", "layers", "varying", "ragged", "stream", "identity",
+    "quantization", "lstm", "cell", "widths", "layers", "varying", "ragged", "stream", "identity",
     "regularization", "flat_weights", "tracing", "step", "functional", "autograd", "ops", "flops",
     "eager", "backends", "_C", "original", "reference", "noise",
 ]  # fmt: skip

@@ -86,14 +86,14 @@ def test_weight_drop_zeroes_weight_hh_alone_and_scales_the_rest():
 
 def locked_mask(module, x, **kwargs):
     """Which features of the first layer's output reach the second: it copies them to its g."""
-    width = module.hidden_size
+    width, upper = module.weight_hh_l0.shape[1], module.weight_hh_l1.shape[1]
     with torch.no_grad():
         for weight in module.parameters():
             weight.zero_()
         module.bias_ih_l0[2 * width : 3 * width] = 3.0
-        module.weight_ih_l1[2 * width : 3 * width] = torch.eye(width)
-        for bias in (module.bias_ih_l0, module.bias_ih_l1):
-            bias[:width], bias[width : 2 * width], bias[3 * width :] = 9.0, -9.0, 9.0
+        module.weight_ih_l1[2 * upper : 3 * upper] = torch.eye(upper, width)
+        for bias, size in ((module.bias_ih_l0, width), (module.bias_ih_l1, upper)):
+            bias[:size], bias[size : 2 * size], bias[3 * size :] = 9.0, -9.0, 9.0
     return run(module, x, **kwargs) != 0
 
 
@@ -128,6 +128,24 @@ def test_every_form_of_input(form):
     resets[2, 1] = True
     assert run(module, x, resets=resets).shape == (5, 3, 16)
     assert run(module, x[:, 0]).shape == (5, 16)
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_hidden_size_per_layer(form, batch_first):
+    module, x = LSTM(6, [8, 4], batch_first=batch_first, **form), torch.randn(5, 3, 6)
+    nested = torch.nested.nested_tensor([x[0, :2], x[1, :3]], layout=torch.jagged)
+    packed = nn.utils.rnn.pack_sequence([x[0, :3], x[1, :2]])
+    for given in (x, x[0], packed, *([nested] if batch_first else [])):
+        first, again, other = (run(module, given, seed) for seed in (3, 3, 4))
+        rows = [getattr(y, "data", y) if given is packed else y for y in (first, again, other)]
+        rows = [y.values() for y in rows] if given is nested else rows
+        assert torch.equal(rows[0], rows[1])
+        assert not torch.equal(rows[0], rows[2])
+    if "locked_dropout" in form:
+        masks = locked_mask(module, x)
+        masks = masks.transpose(0, 1) if batch_first else masks
+        assert (masks == masks[0]).all()
+        assert (masks[0] != masks[0][0]).any()
 
 
 def test_gradients_of_gradients(form):
