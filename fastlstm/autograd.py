@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from fastlstm import eager, ops, reference
+from fastlstm import backends, eager, ops, reference
 from fastlstm.noise import Noise, Rates
 
 
@@ -23,14 +23,15 @@ def lstm(
     num_layers: int,
     backend: str,
     noise: Noise | None = None,
+    trace: bool = False,
 ) -> tuple[Tensor, ...]:
     """`fastlstm.ops.lstm_forward` with what autograd needs: the layers' `LSTMFunction`.
 
-    Shapes and results as there.
+    Shapes and results as there. c and gates have gradients if `trace`.
     """
     rates, seed = (None, None) if noise is None else noise
     tensors = (x, h_0, c_0, batch_sizes, rows, seed)
-    how = num_layers, backend, rates
+    how = num_layers, backend, rates, trace
     if eager.is_plain((*tensors, *weights)):
         outputs: tuple[Tensor, ...] = _apply(*tensors, *how, *weights)
     else:
@@ -45,17 +46,17 @@ def in_dual_level() -> bool:
 
 # Of `LSTMFunction`'s arguments.
 _SEED = 5
-_FIRST_WEIGHT = 9
-_NOT_DIFFERENTIABLE = (None,) * 6  # from batch_sizes to rates
+_FIRST_WEIGHT = 10
+_NOT_DIFFERENTIABLE = (None,) * 7  # from batch_sizes to trace
 
 
 class LSTMFunction(torch.autograd.Function):
     """Layers, all their directions, on a backend whose kernels autograd does not know.
 
-    `apply(x, h_0, c_0, batch_sizes, rows, seed, num_layers, backend, rates, *weights)` returns
-    ``y, h_n, c_n`` and what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a gradient
-    must be differentiable itself (create_graph, torch.func, forward-mode AD), it is that of the
-    reference: kernels are opaque.
+    `apply(x, h_0, c_0, batch_sizes, rows, seed, num_layers, backend, rates, trace, *weights)`
+    returns ``y, h_n, c_n`` and what BPTT needs (Werbos 1990). Shapes as in `fastlstm.ops`. Where a
+    gradient must be differentiable itself (create_graph, torch.func, forward-mode AD), or one
+    arrives at c or the gates, it is that of the reference: kernels are opaque.
     """
 
     @staticmethod
@@ -69,6 +70,7 @@ class LSTMFunction(torch.autograd.Function):
         num_layers: int,
         backend: str,
         rates: Rates | None,
+        trace: bool,
         *weights: Tensor,
     ) -> tuple[Tensor | None, ...]:
         """Runs the forward kernel and keeps what backward needs."""
@@ -79,9 +81,10 @@ class LSTMFunction(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor | None, ...]) -> None:
         """Saves the inputs, the layers' outputs, c and the gates."""
         x, h_0, c_0, ctx.batch_sizes, ctx.rows, ctx.seed, *how = inputs
-        ctx.num_layers, ctx.backend, ctx.rates, *weights = how
+        ctx.num_layers, ctx.backend, ctx.rates, ctx.trace, *weights = how
         y, _, _, *kept = output
-        ctx.mark_non_differentiable(*(tensor for tensor in kept if tensor is not None))
+        opaque = kept[:1] if ctx.trace else kept
+        ctx.mark_non_differentiable(*(tensor for tensor in opaque if tensor is not None))
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, h_0, c_0, y, *kept, *weights)
 
@@ -95,11 +98,11 @@ class LSTMFunction(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         """The gradients of `forward`'s arguments."""
         x, h_0, c_0, y, below, c, gates, *weights = ctx.saved_tensors
-        if torch.is_grad_enabled() or in_dual_level():
-            inputs = (x, h_0, c_0, *weights)
-            how = ctx.batch_sizes, ctx.rows, ctx.num_layers, ctx.seed, ctx.rates
-            layers = _reference_layers(*how)
-            of_inputs = _vjp(layers, inputs, (dy, dh_n, dc_n))
+        traced = _of_trace(ctx, of_kept, c_0.shape[2])
+        if torch.is_grad_enabled() or in_dual_level() or traced:
+            how = ctx.batch_sizes, ctx.rows, ctx.num_layers, ctx.seed, ctx.rates, bool(traced)
+            arriving = dy, dh_n, dc_n, *traced
+            of_inputs = vjp(_reference_layers(*how), (x, h_0, c_0, *weights), arriving)
             return *of_inputs[:3], *_NOT_DIFFERENTIABLE, *of_inputs[3:]
         needs_dx, needs = ctx.needs_input_grad[0], ctx.needs_input_grad[_FIRST_WEIGHT:]
         arity = len(needs) // ctx.num_layers
@@ -133,7 +136,7 @@ class LSTMFunction(torch.autograd.Function):
         info: Any, in_dims: tuple[Any, ...], *inputs: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int | None, ...]]:
         """No kernel takes batched weights: the reference, which vmap sees through."""
-        x, h_0, c_0, batch_sizes, rows, seed, num_layers, _, rates, *weights = inputs
+        x, h_0, c_0, batch_sizes, rows, seed, num_layers, _, rates, _, *weights = inputs
         dims = in_dims[_SEED], *in_dims[:3], *in_dims[_FIRST_WEIGHT:]
 
         def layers(seed: Tensor | None, *tensors: Tensor) -> tuple[Tensor, ...]:
@@ -145,64 +148,6 @@ class LSTMFunction(torch.autograd.Function):
         return (y, h_n, c_n, *nothing), (0, 0, 0, None, None, None)
 
 
-class CellFunction(torch.autograd.Function):
-    """One step on kernels that take it as it is, in plain eager code: see `lstm_cell`.
-
-    Unlike `LSTMFunction` it knows nothing of transforms, and takes a third less time.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, kernels: Any, x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor
-    ) -> Any:
-        """Runs the forward kernel and keeps what backward needs."""
-        outputs = kernels.cell_forward(x, h_0, c_0, weights, True)
-        if outputs is None:
-            return None
-        h, c, *kept = outputs
-        ctx.kernels = kernels
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, h_0, c_0, h, *kept, *weights)
-        return h, c
-
-    @staticmethod
-    def backward(ctx: Any, dh: Tensor | None, dc: Tensor | None) -> tuple[Tensor | None, ...]:
-        """The gradients of `forward`'s arguments."""
-        x, h_0, c_0, h, *kept_and_weights = ctx.saved_tensors
-        kept, weights = kept_and_weights[:2], kept_and_weights[2:]
-        _, needs_dx, _, _, *needs = ctx.needs_input_grad
-        gradients = None
-        if not (torch.is_grad_enabled() or in_dual_level()):
-            wanted = needs_dx, any(needs)
-            gradients = ctx.kernels.cell_backward(dh, dc, x, h_0, c_0, weights, h, kept, wanted)
-        if gradients is None:
-            return None, *_vjp(_reference_cell, (x, h_0, c_0, *weights), (dh, dc))
-        dx, dh_0, dc_0, dweights = gradients
-        return None, dx, dh_0, dc_0, *dweights
-
-
-def lstm_cell(
-    kernels: Any, x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], save: bool
-) -> tuple[Tensor, Tensor] | None:
-    """One step on a backend's `cell_forward`, or None: it takes another way.
-
-    x is ``[B, I]``, h_0, c_0 and the results are ``[B, H]``.
-    """
-    if not eager.is_plain((x, h_0, c_0, *weights)) or in_dual_level():
-        return None
-    if save:
-        outputs = _apply_cell(kernels, x, h_0, c_0, *weights)
-    else:
-        outputs = kernels.cell_forward(x, h_0, c_0, weights, False)
-    return None if outputs is None else (outputs[0], outputs[1])
-
-
-def _reference_cell(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
-    _, h, c = reference.lstm(x[None], h_0[None], c_0[None], weights)
-    return h[0], c[0]
-
-
-_apply_cell: Callable[..., Any] = super(torch.autograd.Function, CellFunction).apply
 # What `LSTMFunction.apply` ends in once it has inspected the signature of `forward`: 20 us less.
 _apply: Callable[..., Any] = super(torch.autograd.Function, LSTMFunction).apply
 
@@ -213,25 +158,36 @@ def _reference_layers(
     num_layers: int,
     seed: Tensor | None,
     rates: Rates | None,
+    trace: bool = False,
 ) -> Callable[..., tuple[Tensor, ...]]:
     """The reference as a function of tensors alone, which torch.func transforms."""
     noise = None if rates is None else Noise(rates, seed)
 
     def layers(x: Tensor, h_0: Tensor, c_0: Tensor, *weights: Tensor) -> tuple[Tensor, ...]:
-        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows, noise)
+        return reference.lstm(x, h_0, c_0, weights, batch_sizes, num_layers, rows, noise, trace)
 
     return layers
 
 
-def _vjp(
+def _of_trace(ctx: Any, of_kept: Sequence[Tensor | None], hidden: int) -> tuple[Tensor, ...]:
+    """Of what arrives at what forward saved: the gradients of c and of the gates, if any."""
+    _, *arrived = of_kept
+    if not ctx.trace or all(d is None for d in arrived):
+        return ()
+    *_, c, gates = ctx.saved_tensors[:7]
+    like = zip(arrived, (c, gates), strict=True)
+    dc, dgates = (torch.zeros_like(saved) if d is None else d for d, saved in like)
+    return backends.unpacked(dc, dgates, hidden, backends.get(ctx.backend).gate_lanes)
+
+
+def vjp(
     layers: Callable[..., tuple[Tensor, ...]],
     inputs: Sequence[Tensor],
     cotangents: Sequence[Tensor | None],
 ) -> tuple[Tensor, ...]:
-    """The gradients of the layers at `inputs`, themselves differentiable."""
-
-    outputs, vjp, *_ = torch.func.vjp(layers, *inputs)
-    gradients: tuple[Tensor, ...] = vjp(
+    """The gradients of a function at `inputs`, themselves differentiable. None arrives as zero."""
+    outputs, pull_back, *_ = torch.func.vjp(layers, *inputs)
+    gradients: tuple[Tensor, ...] = pull_back(
         tuple(
             torch.zeros_like(out) if d is None else d
             for out, d in zip(outputs, cotangents, strict=True)

@@ -25,7 +25,8 @@ def lstm(
     num_layers: int = 1,
     rows: Tensor | None = None,
     noise: Noise | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+    trace: bool = False,
+) -> tuple[Tensor, ...]:
     """A stack of LSTM layers (Hochreiter & Schmidhuber 1997; Gers et al. 2000).
 
     Args:
@@ -40,31 +41,41 @@ def lstm(
         rows: with `batch_sizes`, ``[N]`` int64 on the CPU: packed row n is row rows[n] of
             ``x [R, I]`` and of ``y [R, D*H]``, whose other rows are zero. None: they are the same.
         noise: dropout on h, and zoneout; None: neither.
+        trace: whether to return what every unit did at every step, too.
 
     Returns:
         ``y [T, B, D*H]`` (or ``[N, D*H]``) of the last layer, ``h_n`` and ``c_n``, of the shapes of
-        h_0 and c_0.
+        h_0 and c_0. With `trace` also ``c [L, N, D*H]`` and the activated gates ``[L, N, 4, D*H]``
+        of packed rows, for a padded batch N = T * B.
     """
     if rows is not None:
         how = h_0, c_0, weights, batch_sizes, num_layers
-        return on_rows(x, rows, lambda x: lstm(x, *how, noise=noise))
+        return on_rows(x, rows, lambda x: lstm(x, *how, noise=noise, trace=trace))
     arity = len(weights) // num_layers
-    h_n, c_n = [], []
+    h_n, c_n, cells, gates = [], [], [], []
     for layer, (h, c) in enumerate(zip(h_0.chunk(num_layers), c_0.chunk(num_layers), strict=True)):
         own = weights[layer * arity : (layer + 1) * arity]
-        x, h, c = _layer(x, h, c, own, batch_sizes, noise, layer)
+        x, h, c, found = _layer(x, h, c, own, batch_sizes, noise, layer)
         h_n.append(h)
         c_n.append(c)
-    return x, torch.cat(h_n), torch.cat(c_n)
+        if trace:
+            cells.append(_joined(found, lambda of_step: of_step[1]))
+            gates.append(_joined(found, lambda of_step: torch.stack(of_step[2:], -2)))
+    states = torch.cat(h_n), torch.cat(c_n)
+    return (x, *states, torch.stack(cells), torch.stack(gates)) if trace else (x, *states)
 
 
 def on_rows(
-    x: Tensor, rows: Tensor, layers: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
-) -> tuple[Tensor, Tensor, Tensor]:
+    x: Tensor, rows: Tensor, layers: Callable[[Tensor], tuple[Tensor, ...]]
+) -> tuple[Tensor, ...]:
     """`layers` on the packed rows, row rows[n] of x; their y goes to the same rows of zeros."""
     rows = rows.to(x.device)
-    y, h_n, c_n = layers(x.index_select(0, rows))
-    return y.new_zeros(x.shape[0], y.shape[1]).index_copy(0, rows, y), h_n, c_n
+    y, *others = layers(x.index_select(0, rows))
+    return y.new_zeros(x.shape[0], y.shape[1]).index_copy(0, rows, y), *others
+
+
+# Of each direction, of each step: h, c, i, f, g and o.
+_Found = Sequence[Sequence[tuple[Tensor, ...]]]
 
 
 def _layer(
@@ -75,12 +86,12 @@ def _layer(
     batch_sizes: Tensor | None,
     noise: Noise | None,
     layer: int,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, _Found]:
     """One layer, all its directions."""
     directions = h_0.shape[0]
     arity = len(weights) // directions
     steps = x.unbind(0) if batch_sizes is None else torch.split(x, batch_sizes.tolist())
-    y, h_n, c_n = zip(
+    found, h_n, c_n = zip(
         *(
             _direction(
                 steps,
@@ -94,9 +105,15 @@ def _layer(
         ),
         strict=True,
     )
-    joined = [torch.cat(of_step, -1) for of_step in zip(*y, strict=True)]
-    output = torch.stack(joined) if batch_sizes is None else torch.cat(joined)
-    return output, torch.stack(h_n), torch.stack(c_n)
+    y = _joined(found, lambda of_step: of_step[0])
+    output = y if batch_sizes is not None else y.view(*x.shape[:-1], y.shape[-1])
+    return output, torch.stack(h_n), torch.stack(c_n), found
+
+
+def _joined(found: _Found, what: Callable[[tuple[Tensor, ...]], Tensor]) -> Tensor:
+    """Something of all steps as rows, that of both directions beside each other."""
+    steps = zip(*found, strict=True)
+    return torch.cat([torch.cat([what(own) for own in of_step], -1) for of_step in steps])
 
 
 def _direction(
@@ -106,25 +123,27 @@ def _direction(
     weights: Sequence[Tensor],
     noise: Noise,
     stream: int,
-) -> tuple[list[Tensor], Tensor, Tensor]:
+) -> tuple[list[tuple[Tensor, ...]], Tensor, Tensor]:
     """`stream`: 2 * layer + direction; direction 1 runs from the end to the start."""
     weight_ih, weight_hh, *rest = weights
     biases = [w for w in rest if len(w.shape) == 1]
     bias_ih, bias_hh = biases or (None, None)
     weight_hr = next((w for w in rest if len(w.shape) == 2), None)
     mask = noise.mask(stream, h.shape, h)
-    output = [h] * len(steps)
+    found: list[tuple[Tensor, ...]] = [()] * len(steps)
     for t in range(len(steps)) if stream % 2 == 0 else reversed(range(len(steps))):
         rows = steps[t].shape[0]  # of sequences that reach this step; the others keep their state
         c_prev, h_prev = c[:rows], h[:rows]
         seen = h_prev if mask is None else h_prev * mask[:rows]
-        gates = F.linear(steps[t], weight_ih, bias_ih) + F.linear(seen, weight_hh, bias_hh)
-        i, f, g, o = gates.chunk(4, -1)
+        sums = F.linear(steps[t], weight_ih, bias_ih) + F.linear(seen, weight_hh, bias_hh)
+        i, f, g, o = sums.chunk(4, -1)
+        i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
         c_kept, h_kept = noise.keeps(stream, t, c_prev)
-        c_t = keep(c_kept, c_prev, f.sigmoid() * c_prev + i.sigmoid() * g.tanh())
-        h_t = o.sigmoid() * c_t.tanh()
+        c_t = keep(c_kept, c_prev, f * c_prev + i * g)
+        h_t = o * c_t.tanh()
         if weight_hr is not None:
             h_t = F.linear(h_t, weight_hr)
-        output[t] = h_t = keep(h_kept, h_prev, h_t)
+        h_t = keep(h_kept, h_prev, h_t)
+        found[t] = h_t, c_t, i, f, g, o
         h, c = torch.cat([h_t, h[rows:]]), torch.cat([c_t, c[rows:]])
-    return output, h, c
+    return found, h, c

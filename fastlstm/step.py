@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fastlstm import autograd, backends, functional
+from fastlstm import autograd_cell, backends, functional, inputs
 
 
 def lstm_cell(
@@ -35,7 +35,7 @@ def lstm_cell(
         ValueError: no backend has that name.
         RuntimeError: the backend asked for cannot run this step.
     """
-    if functional.is_per_sample(weights):
+    if inputs.is_per_sample(weights):
         return _as_sequence(x, h_0, c_0, weights, backend)
     if backend == "auto" and (not x.is_cpu or torch._C._is_any_autocast_enabled()):
         backend = "aten"  # fused there, and its dtypes under autocast are not an LSTM's
@@ -43,8 +43,8 @@ def lstm_cell(
     if chosen.name == "aten":
         return torch.lstm_cell(x, (h_0, c_0), *weights)
     if hasattr(chosen.module, "cell_forward"):
-        save = functional.needs_gradient(x, h_0, c_0, weights)
-        outputs = autograd.lstm_cell(chosen.module, x, h_0, c_0, weights, save)
+        save = inputs.needs_gradient(x, h_0, c_0, weights)
+        outputs = autograd_cell.lstm_cell(chosen.module, x, h_0, c_0, weights, save)
         if outputs is not None:
             return outputs
     return _as_sequence(x, h_0, c_0, weights, chosen.name)

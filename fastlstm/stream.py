@@ -8,7 +8,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from fastlstm import backends, functional
+from fastlstm import backends, inputs
 from fastlstm.backends import Problem
 
 State = tuple[Tensor, Tensor]
@@ -132,7 +132,7 @@ class Stream:
         weights = self._read_weights()
         if len(weights[0]) < 4:
             return weights
-        return [functional.broadcast_biases(own, len(own)) for own in weights]
+        return [inputs.broadcast_biases(own, len(own)) for own in weights]
 
 
 def _form(weights: Sequence[Tensor]) -> str:

@@ -14,8 +14,8 @@ PACKAGE = Path(fastlstm.__file__).parent
 LAYERS = [
     "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
     "quantization", "lstm", "cell", "widths", "layers", "varying", "ragged", "stream", "identity",
-    "regularization", "flat_weights", "tracing", "step", "functional", "autograd", "ops", "flops",
-    "eager", "backends", "_C", "original", "reference", "noise",
+    "regularization", "flat_weights", "tracing", "step", "functional", "autograd_cell", "autograd",
+    "ops", "flops", "inputs", "eager", "backends", "_C", "original", "reference", "noise",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -4,7 +4,8 @@ A backend is a module of one of two kinds. A *differentiable* one has `lstm(x, h
 batch_sizes, num_layers)`, made of PyTorch operators that autograd knows. A *kernel* one has
 `forward` and `backward` (BPTT), with the arguments of the operators in `fastlstm.ops`. One that is
 `takes_rows = True` takes the row map too, as the keyword `rows`: others get packed rows. One that
-is `takes_noise = True` takes a `fastlstm.noise.Noise`, as `noise`.
+is `takes_noise = True` takes a `fastlstm.noise.Noise`, as `noise`. `gate_lanes` says how gates lie
+in what `forward` saves: see `unpacked`.
 
 Both have `why_not(problem)`: None where they can run the problem, else the reason. One that is not
 always the fastest has `slower(problem)` too: None where it is, else the reason why "auto" passes it
@@ -67,6 +68,12 @@ class Backend:
         return getattr(self.module, "takes_rows", False)
 
     @property
+    def gate_lanes(self) -> int:
+        """How many units' values of a gate stand together in what its forward saves."""
+        lanes: int = self.load().gate_lanes
+        return lanes
+
+    @property
     def takes_noise(self) -> bool:
         """Whether its kernels have dropout on h, and zoneout; else the reference runs them."""
         return getattr(self.module, "takes_noise", False)
@@ -84,6 +91,21 @@ class Backend:
         if reason is None and hasattr(self.module, "slower"):
             reason = self.module.slower(problem)
         return reason
+
+
+def unpacked(c: Tensor, gates: Tensor, hidden: int, lanes: int) -> tuple[Tensor, Tensor]:
+    """What `forward` saves, for a user: c ``[L, rows, D*H]``, gates ``[L, rows, 4, D*H]``.
+
+    `c` is ``[L, rows, D*H']`` and `gates` are ``[L, rows, D, H'/lanes, 4, lanes]`` as one row.
+    """
+    layers, rows, width = c.shape
+    units = padded(hidden)
+    directions = width // units
+    by_unit = gates.view(layers, rows, directions, units // lanes, 4, lanes).permute(
+        0, 1, 4, 2, 3, 5
+    )
+    by_unit = by_unit.reshape(layers, rows, 4, directions, units)[..., :hidden].flatten(3)
+    return c.view(layers, rows, directions, units)[..., :hidden].flatten(2).to(gates.dtype), by_unit
 
 
 def padded(hidden: int) -> int:

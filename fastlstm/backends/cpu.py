@@ -30,6 +30,7 @@ from fastlstm.noise import NONE, Noise
 
 takes_rows = True
 takes_noise = True
+gate_lanes = 16  # kPadding in csrc/lstm.h
 _direct = _C.Direct(Tensor, torch.empty_like, KEPT)
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 _INSTALLED = find_spec("triton") is not None
 
+gate_lanes = 1
+
 
 def why_not(problem: Problem) -> str | None:
     """What keeps the Triton kernels from running `problem`, or None."""

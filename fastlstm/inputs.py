@@ -1,0 +1,55 @@
+"""What a call's tensors say of it: dtypes, devices, who is to see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def is_per_sample(weights: Sequence[Tensor]) -> bool:
+    """Whether `call_for_per_sample_grads` runs: of such weights only products are known."""
+    return type(weights[0]).__name__ == "ExpandedWeight"
+
+
+def needs_gradient(x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor]) -> bool:
+    """Whether autograd is to see a call with these."""
+    if not torch.is_grad_enabled():
+        return False
+    return any(tensor.requires_grad for tensor in (weights[0], x, h_0, c_0, *weights[1:]))
+
+
+def broadcast_biases(weights: Sequence[Tensor], arity: int) -> Sequence[Tensor]:
+    """`weights`, where a bias ``[1]``, which nn.LSTM takes, is ``[4H]`` as the other one.
+
+    `arity` is how many of them a direction has: at least 4, with both biases.
+    """
+    if all(weights[d + 2].numel() == weights[d + 3].numel() for d in range(0, len(weights), arity)):
+        return weights
+    broadcast = list(weights)
+    for d in range(0, len(weights), arity):
+        longest = max(bias.numel() for bias in weights[d + 2 : d + 4])
+        broadcast[d + 2 : d + 4] = (bias.expand(longest) for bias in weights[d + 2 : d + 4])
+    return broadcast
+
+
+def alike(x: Tensor, *others: Tensor) -> bool:
+    """Whether all have the dtype and the device of x."""
+    dtype = x.dtype
+    if x.is_cpu:  # in a third of the time
+        return all(t.dtype is dtype and t.is_cpu for t in others)
+    return all(t.dtype is dtype and t.device == x.device for t in others)
+
+
+def autocast(
+    x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], packed: bool
+) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:
+    """The arguments in the dtype that autocast gives nn.LSTM."""
+    device = x.device.type
+    if not (torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)):
+        return x, h_0, c_0, weights
+    if x.dtype == torch.float64 or (packed and device == "cpu"):  # as autocast does nothing there
+        return x, h_0, c_0, weights
+    dtype = torch.get_autocast_dtype(device)
+    return x.to(dtype), h_0.to(dtype), c_0.to(dtype), [w.to(dtype) for w in weights]
