@@ -146,7 +146,8 @@ def _stack(
 
 
 def _check(x: Tensor, h_0: Tensor, how: How, arity: int) -> None:
-    if x.shape[0] == 0:
+    # A compiler may not know how many packed rows there are.
+    if not (how.batch_sizes is not None and torch.compiler.is_compiling()) and x.shape[0] == 0:
         raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
     if how.num_layers < 1:
         raise ValueError(f"num_layers must be at least 1, got {how.num_layers}")
@@ -160,11 +161,18 @@ def _has_kernels(how: How, chosen: backends.Backend) -> bool:
     """Whether the kernels of a backend do all of it; else the reference does."""
     if chosen.differentiable or (how.noise is not None and not chosen.takes_noise):
         return False
-    if how.rows is not None and not chosen.takes_rows and how.rows.shape[0] == 0:
-        return False  # such kernels know of no empty sequences
+    if not chosen.takes_rows and _is_empty(how):
+        return False
     if how.trace and torch._C._are_functorch_transforms_active():
         return False
     return not autograd.in_dual_level()  # no kernel computes tangents
+
+
+def _is_empty(how: How) -> bool:
+    """Whether a row map has only sequences without steps: most backends know of none."""
+    if how.rows is None or torch.compiler.is_compiling():  # a compiler can't ask for it
+        return False
+    return how.rows.shape[0] == 0
 
 
 def _on_kernels(
@@ -220,7 +228,7 @@ def _differentiable(
     chosen: backends.Backend,
 ) -> tuple[Tensor, ...]:
     """`lstm` on a backend of PyTorch's operators; with a row map on packed rows, y scattered."""
-    if how.rows is not None and how.rows.shape[0] == 0:  # it knows of no empty sequences
+    if _is_empty(how):
         return _reference(x, h_0, c_0, weights, how)
 
     def layers(x: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm import functional, original, varying
+from fastlstm import functional, original, plan, varying
 from fastlstm.flat_weights import FlatWeights
 from fastlstm.regularization import Regularized
 
@@ -51,9 +51,9 @@ class Forms(Regularized):
         self, input: PackedSequence, hx: State | None, weights: list[Tensor]
     ) -> tuple[PackedSequence, State]:
         x, batch_sizes, sorted_indices, unsorted_indices = input
-        # A compiler knows the length of the indices, but no element of batch_sizes.
+        # A compiler knows the length of indices, but no element of batch_sizes.
         indices = sorted_indices
-        batch = int(batch_sizes[0]) if indices is None else indices.size(0)
+        batch = plan.batch_of(batch_sizes) if indices is None else indices.size(0)
         hx = self._zero_state(x, batch) if hx is None else self.permute_hidden(hx, indices)
         if x.dim() != 2 or not self._fits(x, hx, batch, weights):
             self.check_forward_args(x, hx, batch_sizes)

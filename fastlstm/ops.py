@@ -152,7 +152,7 @@ def _(
     seed: Tensor | None = None,
     rates: Sequence[float] | None = None,
 ) -> tuple[Tensor, ...]:
-    _tell_inductor()
+    tell_inductor(_forward_operator, _backward_operator)
     directions = c_0.shape[0] // num_layers
     packed = prod(x.shape[:-1]) if rows is None else rows.shape[0]
     width = directions * backends.padded(c_0.shape[2])
@@ -202,12 +202,12 @@ _forward_operator = torch.ops.fastlstm.lstm_forward.default
 _backward_operator = torch.ops.fastlstm.lstm_backward.default
 
 
-def _tell_inductor() -> None:
+def tell_inductor(*operators: Any) -> None:
     """That the operators are called as they are, also where it must not guess so."""
     lowering = sys.modules.get("torch._inductor.lowering")
     if lowering is None or not hasattr(lowering, "make_fallback"):
         return
-    for operator in (_forward_operator, _backward_operator):
+    for operator in operators:
         if operator not in lowering.lowerings:
             lowering.make_fallback(operator, warn=False)
 

@@ -24,6 +24,16 @@ def records_torch(backend: str) -> bool:
     return backend == "auto" or bool(torch.onnx.is_in_onnx_export())
 
 
+def check_recorded(**given: Any) -> None:
+    """Raises RuntimeError for an argument that torch's operator does not have."""
+    for name, value in given.items():
+        if value is not None:
+            raise RuntimeError(
+                f"{name} must be None where torch's operator is recorded, got "
+                f"{type(value).__name__}; torch.jit.trace takes it where backend is not 'auto'"
+            )
+
+
 def records_module(input: Any) -> bool:
     """Whether the call is traced by torch.fx."""
     return type(input) is not Tensor and isinstance(input, torch.fx.Proxy)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fastlstm import ragged
-from fastlstm.ragged import Ragged
+from fastlstm import plan
+from fastlstm.plan import Plan
 
 State = tuple[Tensor, Tensor]
 # On rows, the states of segments, sizes of steps and a row map: y and the states of segments.
@@ -45,52 +45,36 @@ def run(
     Raises:
         ValueError: lengths, resets or reset_hx are not such.
     """
-    batch, steps = (x.shape[0], x.shape[1]) if batch_first else (x.shape[1], x.shape[0])
-    if resets is None:
-        if reset_hx is not None:
-            raise ValueError("reset_hx must come with resets, got reset_hx alone")
-        assert lengths is not None
-        plan = ragged.from_lengths(lengths, steps, batch, batch_first)
-        keeps = plan.is_first
-    else:
+    if resets is not None:
         _check_resets(resets, x, hx, reset_hx)
-        plan = ragged.from_resets(resets, lengths, batch_first)
-        at_once = resets.select(1 if batch_first else 0, 0).to("cpu")
-        keeps = plan.is_first & ~at_once[plan.sequence]
-    rows = x.reshape(steps * batch, x.shape[2])
-    y, state = _through(layers, rows, plan, keeps, hx, reset_hx, directions)
+    elif reset_hx is not None:
+        raise ValueError("reset_hx must come with resets, got reset_hx alone")
+    if lengths is not None and not isinstance(lengths, Tensor):
+        lengths = torch.tensor(lengths, device="cpu")
+    segments = plan.of_padded(x, lengths, resets, batch_first, directions)
+    rows = x.flatten(0, 1)
+    y, state = _through(layers, rows, segments, hx, reset_hx, cut=resets is not None)
     return y.view(*x.shape[:2], y.shape[1]), state
 
 
 def run_nested(layers: Layers, x: Tensor, hx: State, *, directions: int) -> tuple[Tensor, State]:
     """The layers on a jagged nested tensor ``[B, j, I]``: y like it, and h_n and c_n."""
-    offsets, given = x.offsets(), x.lengths()  # type: ignore[attr-defined]
-    lengths = (offsets.diff() if given is None else given).to("cpu")
-    steps = max(int(lengths.max()), 1) if lengths.shape[0] else 1
-    plan = ragged.from_lengths(lengths, steps, lengths.shape[0], batch_first=True)
-    rows = offsets.to("cpu")[plan.rows // steps] + plan.rows % steps
-    plan = plan._replace(rows=rows)
-    y, state = _through(layers, x.values(), plan, plan.is_first, hx, None, directions)
-    return torch.nested.nested_tensor_from_jagged(y, offsets, lengths=given), state
+    offsets, lengths = x.offsets(), x.lengths()  # type: ignore[attr-defined]
+    segments = plan.of_nested(offsets, lengths, directions)
+    y, state = _through(layers, x.values(), segments, hx, None, cut=False)
+    return torch.nested.nested_tensor_from_jagged(y, offsets, lengths=lengths), state
 
 
 def _through(
-    layers: Layers,
-    rows: Tensor,
-    plan: Ragged,
-    keeps: Tensor,
-    hx: State,
-    reset_hx: State | None,
-    directions: int,
+    layers: Layers, rows: Tensor, segments: Plan, hx: State, reset_hx: State | None, cut: bool
 ) -> tuple[Tensor, State]:
-    """The layers on the rows of a batch; `keeps`: which segments start from h_0 and c_0."""
-    begins, ends = _ends(plan, keeps, directions)
+    """The layers on the rows of a batch; `cut`: whether an item may be several segments."""
     given = [
-        _of_segments(state, plan, begins, reset)
+        _of_segments(state, segments, reset, cut)
         for state, reset in zip(hx, reset_hx or (None, None), strict=True)
     ]
-    y, states = layers(rows, (given[0], given[1]), plan.batch_sizes, plan.rows)
-    h_n, c_n = (_of_items(s, ends, before) for s, before in zip(states, hx, strict=True))
+    y, states = layers(rows, (given[0], given[1]), segments.batch_sizes, segments.rows)
+    h_n, c_n = (_of_items(s, segments, before) for s, before in zip(states, hx, strict=True))
     return y, (h_n, c_n)
 
 
@@ -107,36 +91,24 @@ def _check_resets(resets: Tensor, x: Tensor, hx: State, reset_hx: State | None) 
             )
 
 
-def _ends(plan: Ragged, keeps: Tensor, directions: int) -> tuple[Tensor, Tensor]:
-    """By direction: whether a segment starts from h_0 ``[D, S]``, and each item's last ``[D, B]``.
-
-    Forward, `keeps` says it. The reverse direction comes to the last segment first. -1: none.
-    """
-    if directions == 1:
-        return keeps[None], plan.last[None]
-    segments = torch.arange(plan.sequence.shape[0], device="cpu")
-    first = torch.full_like(plan.last, -1)
-    first[plan.sequence[plan.is_first]] = segments[plan.is_first]
-    is_last = torch.zeros_like(plan.is_first)
-    is_last[plan.last[plan.last >= 0]] = True
-    return torch.stack((keeps, is_last)), torch.stack((plan.last, first))
-
-
-def _of_segments(state: Tensor, plan: Ragged, begins: Tensor, reset: Tensor | None) -> Tensor:
+def _of_segments(state: Tensor, segments: Plan, reset: Tensor | None, cut: bool) -> Tensor:
     """``[L*D, S, .]``: what each segment starts from."""
-    sequence = plan.sequence.to(state.device)
+    sequence = segments.sequence.to(state.device)
     own = state.index_select(1, sequence)
-    if bool(begins.all()):
+    if not cut:
         return own
-    begins = begins.to(state.device).repeat(state.shape[0] // begins.shape[0], 1).unsqueeze(2)
+    begins = _of_layers(segments.begins, state)
     after = own.new_zeros(()) if reset is None else reset.index_select(1, sequence)
     return torch.where(begins, own, after)
 
 
-def _of_items(states: Tensor, ends: Tensor, before: Tensor) -> Tensor:
+def _of_items(states: Tensor, segments: Plan, before: Tensor) -> Tensor:
     """``[L*D, B, .]``: the state at the end of each item, `before` of one without steps."""
-    if states.shape[1] == 0:
-        return before.clone()
-    ends = ends.to(states.device).repeat(states.shape[0] // ends.shape[0], 1).unsqueeze(2)
-    found = states.gather(1, ends.clamp(min=0).expand(-1, -1, states.shape[2]))
-    return torch.where(ends < 0, before, found)
+    ends = _of_layers(segments.ends, states)
+    return torch.cat((states, before), 1).gather(1, ends.expand(-1, -1, states.shape[2]))
+
+
+def _of_layers(of_directions: Tensor, like: Tensor) -> Tensor:
+    """``[L*D, ., 1]`` of ``[D, .]``."""
+    layers = like.shape[0] // of_directions.shape[0]
+    return of_directions.to(like.device).repeat(layers, 1).unsqueeze(2)
