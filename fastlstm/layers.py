@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm import functional, original, plan, varying
+from fastlstm import functional, onnx_node, original, plan, tracing, varying
 from fastlstm.flat_weights import FlatWeights
 from fastlstm.regularization import Regularized
 
@@ -77,6 +77,9 @@ class Forms(Regularized):
         hx = self._zero_state(x, batch) if hx is None else self._batched_state(hx, True)
         if not self._fits(x, hx, batch, weights):
             self.check_forward_args(x, hx, None)
+        if onnx_node.records():
+            tracing.check_recorded(resets=resets, reset_hx=reset_hx)
+            return self._forward_onnx(x, hx, weights, lengths)
 
         return varying.run(
             self._rows(weights),
@@ -88,6 +91,17 @@ class Forms(Regularized):
             directions=1 + self.bidirectional,
             batch_first=self.batch_first,
         )
+
+    def _is_onnx_node(self, input: Tensor | PackedSequence) -> bool:
+        """Whether the call is for a node of ONNX, which has no packed rows and no projections."""
+        return onnx_node.records() and isinstance(input, Tensor) and not self.proj_size
+
+    def _forward_onnx(
+        self, x: Tensor, hx: State, weights: list[Tensor], lengths: Lengths
+    ) -> tuple[Tensor, State]:
+        x = x.transpose(0, 1) if self.batch_first else x
+        y, state = self._layers(x, hx, torch.as_tensor(lengths), weights)
+        return (y.transpose(0, 1) if self.batch_first else y), state
 
     def _forward_nested(
         self, x: Tensor, hx: State | None, weights: list[Tensor]
@@ -137,6 +151,9 @@ class Forms(Regularized):
         weights: list[Tensor],
         rows: Tensor | None = None,
     ) -> tuple[Tensor, State]:
+        if onnx_node.records():  # of which no batch is packed: these are lengths
+            dropout = self.dropout if self.training else 0.0
+            return onnx_node.layers(x, hx, weights, batch_sizes, self.num_layers, dropout)
         backend, precision = self.backend, self.precision
         weights = self._dropped(weights)
         if self.dropout == 0 or not self.training or self.num_layers == 1:

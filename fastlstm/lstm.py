@@ -161,6 +161,7 @@ class LSTM(LooksLikeLSTM, Widths):
             return widths.run(LSTM.forward, self, input, hx, lengths, resets, reset_hx)  # type: ignore[return-value, arg-type]
         if tracing.records_torch(self.backend):
             self._check_torch_can("be traced")
+        if tracing.records_torch(self.backend) and not self._is_onnx_node(input):
             tracing.check_recorded(lengths=lengths, resets=resets, reset_hx=reset_hx)
             return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
         weights = self._current_weights()

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fastlstm import onnx_node
+
 
 def records_torch(backend: str) -> bool:
     """Whether the call is traced for a graph that is to run without fastlstm.
@@ -18,7 +20,7 @@ def records_torch(backend: str) -> bool:
     A graph of torch.jit.trace is not, where a module has a backend by name.
     """
     if torch.compiler.is_compiling():
-        return torch.compiler.is_exporting() and bool(torch.onnx.is_in_onnx_export())
+        return onnx_node.records()
     if not torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         return False
     return backend == "auto" or bool(torch.onnx.is_in_onnx_export())

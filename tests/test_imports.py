@@ -14,9 +14,9 @@ PACKAGE = Path(fastlstm.__file__).parent
 LAYERS = [
     "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
     "quantization", "lstm", "cell", "widths", "layers", "varying", "plan", "ragged", "stream",
-    "identity", "regularization", "flat_weights", "tracing", "step", "functional", "autograd_cell",
-    "autograd", "ops", "flops", "inputs", "eager", "backends", "_C", "original", "reference",
-    "noise",
+    "identity", "regularization", "flat_weights", "tracing", "onnx_node", "step", "functional",
+    "autograd_cell", "autograd", "ops", "flops", "inputs", "eager", "backends", "_C", "original",
+    "reference", "noise",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -149,17 +149,6 @@ def test_onnx_by_tracing(config):
         check_onnx(file.getvalue(), torch.randn(steps, 3, I), peer)
 
 
-@ignore
-@pytest.mark.parametrize("config", [{}, {"bidirectional": True}, {"batch_first": True}], ids=str)
-def test_onnx_by_export(config):
-    """For one length, as of nn.LSTM."""
-    pytest.importorskip("onnxscript")
-    peer = nn.LSTM(I, H, **config).eval()
-    x = torch.randn(4, 3, I)
-    program = torch.onnx.export(make_ours(peer).eval(), (x,), dynamo=True, verbose=False)
-    check_onnx(program.model_proto.SerializeToString(), x, peer)
-
-
 def counted(module, x, needs_dx):
     x = x.detach().requires_grad_(needs_dx)
     with FlopCounterMode(display=False) as forward:
