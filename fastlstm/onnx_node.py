@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastlstm import functional
+from fastlstm import inputs
 
 State = tuple[Tensor, Tensor]
 
@@ -47,7 +47,7 @@ def layers(
     """
     arity = len(weights) // hx[0].shape[0]
     if arity == 4:
-        weights = functional.broadcast_biases(weights, arity)
+        weights = inputs.broadcast_biases(weights, arity)
     ends = None if lengths is None else lengths.to(x.device, torch.int32)
     begun = zip(hx[0].chunk(num_layers), hx[1].chunk(num_layers), strict=True)
     ended = []
