@@ -9,13 +9,13 @@ from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
-from fastlstm.rnnlm.config import COMPUTED_DEFAULTS, FRANCE, VERIFY_STEPS, Config, flag
+from fastlstm.rnnlm.config import COMPUTED_DEFAULTS, FRANCE, VERIFY_STEPS, Config
+from fastlstm.rnnlm.model_options import ModelOptions
+from fastlstm.rnnlm.option import flag
+from fastlstm.rnnlm.text_options import TextOptions
+from fastlstm.rnnlm.training_options import TrainingOptions
 
-GROUPS = {
-    "text": ("level", "france_distance"),
-    "model": ("cell", "backend"),
-    "training": ("batch", "device"),
-}
+GROUPS = {"text": TextOptions, "model": ModelOptions, "training": TrainingOptions}
 EXTRA = {"numpy", "rich", "safetensors"}  # what fastlstm[train] adds
 
 
@@ -58,7 +58,6 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    options = {option.name: option for option in fields(Config)}
     parser.add_argument(
         "text",
         nargs="?",
@@ -78,18 +77,19 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         f"(default {VERIFY_STEPS} steps)",
     )
     _add_stop_after(parser)
-    names = list(options)
-    for title, (first, last) in GROUPS.items():
+    for title, options in GROUPS.items():
         group = parser.add_argument_group(title)
-        for name in names[names.index(first) : names.index(last) + 1]:
-            rule = options[name].metadata
+        for option in fields(options):
+            name, rule = option.name, option.metadata
+            if name == "text":
+                continue
             group.add_argument(
                 flag(name),
                 type=rule["kind"],
                 choices=rule["choices"] or None,
                 default=argparse.SUPPRESS,  # what is not given is left to `make_config`
                 metavar=None if rule["choices"] else rule["kind"].__name__.upper(),
-                help=f"{rule['help']}{_default_text(name, options[name].default)}",
+                help=f"{rule['help']}{_default_text(name, option.default)}",
             )
 
 

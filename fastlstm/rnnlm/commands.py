@@ -11,7 +11,7 @@ from rich.console import Console
 from fastlstm.rnnlm.arguments import given_options
 from fastlstm.rnnlm.checkpoint import load_training, load_weights
 from fastlstm.rnnlm.comparison import compare_training
-from fastlstm.rnnlm.config import SEEDS, make_config
+from fastlstm.rnnlm.config import make_config
 from fastlstm.rnnlm.corpus import check_utf8, read_corpus, read_text
 from fastlstm.rnnlm.dataset import Dataset, Streams, encode_text, make_dataset
 from fastlstm.rnnlm.evaluation import evaluate
@@ -29,6 +29,7 @@ from fastlstm.rnnlm.runs import (
 )
 from fastlstm.rnnlm.session import train_run
 from fastlstm.rnnlm.training import Training, start_training
+from fastlstm.rnnlm.training_options import SEEDS
 from fastlstm.rnnlm.verdict import print_comparison
 
 STOPPED = 130  # exit code of an interrupted run, as a shell gives it for Ctrl-C

@@ -8,9 +8,10 @@ import pytest
 import torch
 from conftest import SENTENCE
 
-from fastlstm.rnnlm.config import Config, flag
+from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.generation import generate_tokens
 from fastlstm.rnnlm.model import make_model
+from fastlstm.rnnlm.option import flag
 
 
 @pytest.fixture
