@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from fastlstm import functional, onnx_node, original, plan, tracing, varying
 from fastlstm.flat_weights import FlatWeights
 from fastlstm.regularization import Regularized
+from fastlstm.trace import Trace
 
 State = tuple[Tensor, Tensor]
 Lengths = Tensor | Sequence[int] | None
@@ -28,6 +29,7 @@ class Forms(Regularized):
     batch_first: bool
     backend: str
     precision: str | None
+    _current_weights: Callable[[], list[Tensor]]
 
     # The checks of the arguments, and their words, are nn.LSTM's own.
     check_input: Any = original.LSTM.check_input
@@ -47,8 +49,70 @@ class Forms(Regularized):
             and hx[1].shape == (rows, batch, self.hidden_size)
         )
 
+    def _traced(
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None,
+        lengths: Lengths,
+        resets: Tensor | None,
+        reset_hx: State | None,
+        cells: bool,
+        gates: bool,
+    ) -> tuple[Any, ...]:
+        """`_forward`, and cells and gates where they are asked for."""
+        trace = Trace()
+        output, state = self._forward(input, hx, lengths, resets, reset_hx, trace)
+        asked = (trace.cells() if cells else None, trace.gates() if gates else None)
+        return output, state, *(found for found in asked if found is not None)
+
+    def _forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None,
+        lengths: Lengths,
+        resets: Tensor | None,
+        reset_hx: State | None,
+        trace: Trace | None = None,
+    ) -> tuple[Tensor | PackedSequence, State]:
+        weights = self._current_weights()
+        if lengths is not None or resets is not None or reset_hx is not None:
+            return self._forward_varying(input, hx, weights, lengths, resets, reset_hx, trace)
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, weights, trace)
+        if type(input) is not Tensor and input.dim() == 3 and input.is_nested:
+            return self._forward_nested(input, hx, weights, trace)
+        return self._forward_padded(input, hx, weights, trace)
+
+    def _forward_padded(
+        self, input: Tensor, hx: State | None, weights: list[Tensor], trace: Trace | None
+    ) -> tuple[Tensor, State]:
+        dim = input.dim()
+        if dim not in (2, 3):
+            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {dim}D instead")
+        batch_dim = 0 if self.batch_first else 1
+        x = input if dim == 3 else input.unsqueeze(batch_dim)
+        if hx is None:
+            hx = self._zero_state(x, x.size(batch_dim))
+        else:
+            hx = self._batched_state(hx, dim == 3)
+        if not self._fits(x, hx, x.size(batch_dim), weights):
+            self.check_forward_args(x, hx, None)
+        x = x.transpose(0, 1) if self.batch_first else x
+        if trace is not None:
+            trace.set_form(*x.shape[:2], batch_first=self.batch_first, unbatched=dim == 2)
+        output, state = self._layers(x, hx, None, weights, None, trace)
+        if self.batch_first:
+            output = output.transpose(0, 1)
+        if dim == 3:
+            return output, state
+        return output.squeeze(batch_dim), (state[0].squeeze(1), state[1].squeeze(1))
+
     def _forward_packed(
-        self, input: PackedSequence, hx: State | None, weights: list[Tensor]
+        self,
+        input: PackedSequence,
+        hx: State | None,
+        weights: list[Tensor],
+        trace: Trace | None,
     ) -> tuple[PackedSequence, State]:
         x, batch_sizes, sorted_indices, unsorted_indices = input
         # A compiler knows the length of indices, but no element of batch_sizes.
@@ -57,7 +121,7 @@ class Forms(Regularized):
         hx = self._zero_state(x, batch) if hx is None else self.permute_hidden(hx, indices)
         if x.dim() != 2 or not self._fits(x, hx, batch, weights):
             self.check_forward_args(x, hx, batch_sizes)
-        output, state = self._layers(x, hx, batch_sizes, weights)
+        output, state = self._layers(x, hx, batch_sizes, weights, None, trace)
         packed = PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices)
         return packed, self.permute_hidden(state, unsorted_indices)
 
@@ -69,6 +133,7 @@ class Forms(Regularized):
         lengths: Lengths,
         resets: Tensor | None,
         reset_hx: State | None,
+        trace: Trace | None,
     ) -> tuple[Tensor, State]:
         if isinstance(x, PackedSequence) or x.dim() != 3:
             form = type(x).__name__ if isinstance(x, PackedSequence) else f"{x.dim()}D input"
@@ -80,9 +145,10 @@ class Forms(Regularized):
         if onnx_node.records():
             tracing.check_recorded(resets=resets, reset_hx=reset_hx)
             return self._forward_onnx(x, hx, weights, lengths)
-
+        if trace is not None:
+            trace.set_form(*x.shape[:2])
         return varying.run(
-            self._rows(weights),
+            self._rows(weights, trace),
             x,
             hx,
             lengths,
@@ -104,7 +170,7 @@ class Forms(Regularized):
         return (y.transpose(0, 1) if self.batch_first else y), state
 
     def _forward_nested(
-        self, x: Tensor, hx: State | None, weights: list[Tensor]
+        self, x: Tensor, hx: State | None, weights: list[Tensor], trace: Trace | None
     ) -> tuple[Tensor, State]:
         if x.layout is not torch.jagged or not self.batch_first:
             raise ValueError(
@@ -115,13 +181,15 @@ class Forms(Regularized):
         hx = self._zero_state(values, batch) if hx is None else self._batched_state(hx, True)
         if not self._fits(values, hx, batch, weights):
             self.check_forward_args(values, hx, torch.tensor([batch]))
-        return varying.run_nested(self._rows(weights), x, hx, directions=1 + self.bidirectional)
+        return varying.run_nested(
+            self._rows(weights, trace), x, hx, directions=1 + self.bidirectional
+        )
 
-    def _rows(self, weights: list[Tensor]) -> varying.Layers:
+    def _rows(self, weights: list[Tensor], trace: Trace | None) -> varying.Layers:
         """The layers as a function of rows."""
 
         def layers(x: Tensor, hx: State, sizes: Tensor, rows: Tensor) -> tuple[Tensor, State]:
-            return self._layers(x, hx, sizes, weights, rows)
+            return self._layers(x, hx, sizes, weights, rows, trace)
 
         return layers
 
@@ -150,24 +218,14 @@ class Forms(Regularized):
         batch_sizes: Tensor | None,
         weights: list[Tensor],
         rows: Tensor | None = None,
+        trace: Trace | None = None,
     ) -> tuple[Tensor, State]:
         if onnx_node.records():  # of which no batch is packed: these are lengths
             dropout = self.dropout if self.training else 0.0
             return onnx_node.layers(x, hx, weights, batch_sizes, self.num_layers, dropout)
-        backend, precision = self.backend, self.precision
         weights = self._dropped(weights)
         if self.dropout == 0 or not self.training or self.num_layers == 1:
-            x, h_n, c_n = functional.lstm(
-                x,
-                *hx,
-                weights,
-                batch_sizes,
-                rows,
-                num_layers=self.num_layers,
-                backend=backend,
-                precision=precision,
-                noise=self._noise(),
-            )
+            x, h_n, c_n = self._stack(x, *hx, weights, batch_sizes, rows, self.num_layers, trace)
             return x, (h_n, c_n)
         arity = len(weights) // self.num_layers
         states = zip(hx[0].chunk(self.num_layers), hx[1].chunk(self.num_layers), strict=True)
@@ -176,20 +234,50 @@ class Forms(Regularized):
             if layer > 0:
                 x = self._drop_output(x, batch_sizes, rows)
             own = weights[layer * arity : (layer + 1) * arity]
-            x, h_n, c_n = functional.lstm(
-                x,
-                h_0,
-                c_0,
-                own,
-                batch_sizes,
-                rows,
-                backend=backend,
-                precision=precision,
-                noise=self._noise(),
-            )
+            x, h_n, c_n = self._stack(x, h_0, c_0, own, batch_sizes, rows, 1, trace)
             h.append(h_n)
             c.append(c_n)
         return x, (torch.cat(h), torch.cat(c))
+
+    def _stack(
+        self,
+        x: Tensor,
+        h_0: Tensor,
+        c_0: Tensor,
+        weights: list[Tensor],
+        batch_sizes: Tensor | None,
+        rows: Tensor | None,
+        num_layers: int,
+        trace: Trace | None,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Layers without dropout between them."""
+        noise, backend = self._noise(), self.backend
+        if trace is None:
+            return functional.lstm(
+                x,
+                h_0,
+                c_0,
+                weights,
+                batch_sizes,
+                rows,
+                num_layers=num_layers,
+                backend=backend,
+                precision=self.precision,
+                noise=noise,
+            )
+        y, h_n, c_n, c, gates = functional.lstm_and_trace(
+            x,
+            h_0,
+            c_0,
+            weights,
+            batch_sizes,
+            rows,
+            num_layers=num_layers,
+            backend=backend,
+            noise=noise,
+        )
+        trace.add(c, gates, rows, x.shape[0])
+        return y, h_n, c_n
 
 
 class Layers(Forms, FlatWeights):

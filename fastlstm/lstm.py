@@ -133,6 +133,7 @@ class LSTM(LooksLikeLSTM, Widths):
         self, input: PackedSequence, hx: State | None = None
     ) -> tuple[PackedSequence, State]: ...
 
+    @overload
     def forward(
         self,
         input: Tensor | PackedSequence,
@@ -140,7 +141,20 @@ class LSTM(LooksLikeLSTM, Widths):
         lengths: Lengths = None,
         resets: Tensor | None = None,
         reset_hx: State | None = None,
-    ) -> tuple[Tensor | PackedSequence, State]:
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> tuple[Any, ...]: ...
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None = None,
+        lengths: Lengths = None,
+        resets: Tensor | None = None,
+        reset_hx: State | None = None,
+        return_cells: bool = False,
+        return_gates: bool = False,
+    ) -> tuple[Any, ...]:
         """The output of the last layer at every step, and the final states of every layer.
 
         Args:
@@ -154,41 +168,30 @@ class LSTM(LooksLikeLSTM, Widths):
                 batch h and c become zero, as where an episode or a document begins. The reverse
                 direction is reset at the same places.
             reset_hx: h and c, of the shapes of hx, that they become instead.
+            return_cells: whether to return c of all layers and steps too.
+            return_gates: whether to return the activated gates too.
+
+        Returns:
+            ``output, (h_n, c_n)``, and then what else is asked for: cells ``[L, T, B, D*H]`` and
+            gates ``[L, T, B, 4, D*H]`` in the order i, f, g, o. ``[L, T, .]`` unbatched, ``[L, B,
+            T, .]`` with `batch_first`, and for packed and nested input ``[L, N, .]`` of the rows of
+            its data or values. They have gradients, which are computed step by step, not fused.
         """
         if tracing.records_module(input):
-            return tracing.as_module(self, input, hx, lengths, resets, reset_hx)  # type: ignore[no-any-return]
+            asked = return_cells or None, return_gates or None
+            return tracing.as_module(self, input, hx, lengths, resets, reset_hx, *asked)  # type: ignore[no-any-return]
         if widths.has_list(self):
-            return widths.run(LSTM.forward, self, input, hx, lengths, resets, reset_hx)  # type: ignore[return-value, arg-type]
+            given = input, hx, lengths, resets, reset_hx
+            return widths.run(LSTM.forward, self, *given, return_cells, return_gates)  # type: ignore[arg-type]
         if tracing.records_torch(self.backend):
             self._check_torch_can("be traced")
-        if tracing.records_torch(self.backend) and not self._is_onnx_node(input):
-            tracing.check_recorded(lengths=lengths, resets=resets, reset_hx=reset_hx)
-            return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
-        weights = self._current_weights()
-        if lengths is not None or resets is not None or reset_hx is not None:
-            return self._forward_varying(input, hx, weights, lengths, resets, reset_hx)
-        if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx, weights)
-        dim = input.dim()
-        if dim == 3 and type(input) is not Tensor and input.is_nested:
-            return self._forward_nested(input, hx, weights)
-        if dim not in (2, 3):
-            raise ValueError(f"LSTM: Expected input to be 2D or 3D, got {dim}D instead")
-        batch_dim = 0 if self.batch_first else 1
-        x = input if dim == 3 else input.unsqueeze(batch_dim)
-        if hx is None:
-            hx = self._zero_state(x, x.size(batch_dim))
-        else:
-            hx = self._batched_state(hx, dim == 3)
-        if not self._fits(x, hx, x.size(batch_dim), weights):
-            self.check_forward_args(x, hx, None)
-        x = x.transpose(0, 1) if self.batch_first else x
-        output, state = self._layers(x, hx, None, weights)
-        if self.batch_first:
-            output = output.transpose(0, 1)
-        if dim == 3:
-            return output, state
-        return output.squeeze(batch_dim), (state[0].squeeze(1), state[1].squeeze(1))
+            tracing.check_recorded(return_cells=return_cells, return_gates=return_gates)
+            if not self._is_onnx_node(input):
+                tracing.check_recorded(lengths=lengths, resets=resets, reset_hx=reset_hx)
+                return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
+        if not (return_cells or return_gates):
+            return self._forward(input, hx, lengths, resets, reset_hx)
+        return self._traced(input, hx, lengths, resets, reset_hx, return_cells, return_gates)
 
     def stream(self, batch_size: int = 1) -> Stream:
         """An object that runs this LSTM step by step on the CPU kernels and keeps the state.

@@ -29,9 +29,10 @@ def records_torch(backend: str) -> bool:
 def check_recorded(**given: Any) -> None:
     """Raises RuntimeError for an argument that torch's operator does not have."""
     for name, value in given.items():
-        if value is not None:
+        without = False if isinstance(value, bool) else None
+        if value is not without:
             raise RuntimeError(
-                f"{name} must be None where torch's operator is recorded, got "
+                f"{name} must be {without} where torch's operator is recorded, got "
                 f"{type(value).__name__}; torch.jit.trace takes it where backend is not 'auto'"
             )
 

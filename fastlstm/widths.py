@@ -130,14 +130,15 @@ def refuse_list(module: nn.Module, what: str) -> None:
 
 
 def run(
-    forward: Callable[..., tuple[Any, State]],
+    forward: Callable[..., tuple[Any, ...]],
     module: Widths,
     x: Any,
     hx: States | None,
     lengths: Any,
     resets: Tensor | None,
     reset_hx: States | None,
-) -> tuple[Any, States]:
+    *asked: bool,
+) -> tuple[Any, ...]:
     """`forward`, an LSTM's, through each layer as its `self`, with dropout between them.
 
     Raises:
@@ -146,14 +147,16 @@ def run(
     """
     count = module.num_layers
     given, after = _by_layer("hx", hx, count), _by_layer("reset_hx", reset_hx, count)
-    h, c = [], []
+    h, c, traced = [], [], []
     for layer in _one_by_one(module, module._current_weights()):
         if layer.index and module.training and module.dropout > 0:
             x = _dropped(module, x)
-        x, (h_n, c_n) = forward(layer, x, given[layer.index], lengths, resets, after[layer.index])
+        own, own_after = given[layer.index], after[layer.index]
+        x, (h_n, c_n), *found = forward(layer, x, own, lengths, resets, own_after, *asked)
+        traced.append([of_layer.squeeze(0) for of_layer in found])
         h.append(h_n)
         c.append(c_n)
-    return x, (tuple(h), tuple(c))
+    return x, (tuple(h), tuple(c)), *zip(*traced, strict=True)
 
 
 def _one_by_one(module: Widths, weights: list[Tensor]) -> list[OneLayer]:
