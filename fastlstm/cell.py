@@ -36,6 +36,8 @@ class LSTMCell(original.LSTMCell):
             that is not known.
     """
 
+    backend = "auto"
+
     def __init__(
         self,
         input_size: int,
@@ -53,9 +55,6 @@ class LSTMCell(original.LSTMCell):
     def __prepare_scriptable__(self) -> original.LSTMCell:
         """What torch.jit.script compiles: its graphs run where fastlstm is not installed."""
         return original.alike(self, original.LSTMCell)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({"backend": "auto"} | state)  # type: ignore[no-untyped-call]
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
         """h and c after the step; before it they are `hx`, or zero."""

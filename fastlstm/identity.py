@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any, SupportsIndex
 
+import torch
 from torch import _guards, nn
 
 from fastlstm import original
@@ -17,8 +18,7 @@ class LooksLikeLSTM(nn.RNNBase):
     """A `nn.RNNBase` that `isinstance` takes for a `nn.LSTM`, although its type is not one.
 
     For an object whose type does not fit, `isinstance` asks its `__class__`. That is, while nothing
-    is being compiled, `Lookalike` in place of the type itself. What a library derives of it, to
-    give an object another class (parametrizations, fully_shard), is derived of the type instead.
+    is being compiled, a lookalike in place of the type itself.
     """
 
     @property
@@ -29,10 +29,8 @@ class LooksLikeLSTM(nn.RNNBase):
 
     @__class__.setter
     def __class__(self, wanted: type) -> None:
-        own = next((own for own, like in _LOOKALIKES.items() if like in wanted.__mro__), None)
-        if own is not None:
-            wanted = own if wanted is _LOOKALIKES[own] else _derived_of(own, wanted)
-        object.__dict__["__class__"].__set__(self, wanted)
+        own = next((own for own, like in _LOOKALIKES.items() if wanted is like), wanted)
+        object.__dict__["__class__"].__set__(self, own)
 
     def _get_name(self) -> str:
         return type(self).__name__
@@ -47,17 +45,30 @@ _LOOKALIKES: dict[type, type] = {}  # for the types that have one
 
 
 def look_like_torch(cls: type) -> type:
-    """Gives instances of exactly `cls`, a `LooksLikeLSTM`, the looks of a `nn.LSTM`."""
+    """Gives instances of exactly `cls`, a `LooksLikeLSTM`, the looks of a `nn.LSTM`.
+
+    What is made or derived of the lookalike, to copy an object or to give it another class
+    (parametrizations, fully_shard), is made or derived of `cls` instead.
+    """
+
+    def make(made: type, *args: Any, **kwargs: Any) -> Any:
+        if made is like and (args or kwargs):
+            return cls(*args, **kwargs)
+        return object.__new__(cls if made is like else made)
+
+    def derive(derived: type) -> None:
+        derived.__new__ = make  # type: ignore[method-assign, assignment]
+        derived.__bases__ = tuple(cls if base is like else base for base in derived.__bases__)
+
     names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
-    _LOOKALIKES[cls] = type(cls.__name__, (cls, original.LSTM), names)
+    names |= {"__new__": make, "__init_subclass__": classmethod(derive)}
+    _LOOKALIKES[cls] = like = type(cls.__name__, (cls, original.LSTM), names)
     return cls
-
-
-def _derived_of(own: type, wanted: type) -> type:
-    """`wanted`, of whose bases one is the lookalike of `own`, with `own` in its place."""
-    bases = tuple(own if base is _LOOKALIKES[own] else base for base in wanted.__bases__)
-    return type(wanted.__name__, bases, dict(vars(wanted)))
 
 
 def _new(cls: Any) -> Any:
     return cls.__new__(cls)
+
+
+# It makes nothing that `cls.__new__` would not, and asks of a loader no more than a nn.LSTM does.
+torch.serialization.add_safe_globals([_new])

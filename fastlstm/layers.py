@@ -282,3 +282,15 @@ class Forms(Regularized):
 
 class Layers(Forms, FlatWeights):
     """`Forms` of a module."""
+
+    # Of a pickle from before there was the argument, or of a class with a constructor of its own.
+    backend: str = "auto"
+    precision: str | None = None
+
+    def extra_repr(self) -> str:
+        """What nn.LSTM shows, and what there is beyond it."""
+        shown: str = super().extra_repr()
+        if self.precision is not None:
+            shown += f", precision={self.precision!r}"
+        regularization = self.regularization()
+        return f"{shown}, {regularization}" if regularization else shown

@@ -100,23 +100,11 @@ class LSTM(LooksLikeLSTM, Widths):
         self.precision = precision
         self._set_regularization(recurrent_dropout, zoneout, weight_drop, locked_dropout)
 
-    def extra_repr(self) -> str:
-        """What nn.LSTM shows, and the precision where there is one."""
-        shown: str = super().extra_repr()
-        if self.precision is not None:
-            shown += f", precision={self.precision!r}"
-        regularization = self.regularization()
-        return f"{shown}, {regularization}" if regularization else shown
-
     def __prepare_scriptable__(self) -> original.LSTM:
         """What torch.jit.script compiles: its graphs run where fastlstm is not installed."""
         self._check_torch_can("be scripted")
         widths.refuse_list(self, "torch.jit.script, which compiles a nn.LSTM,")
         return original.alike(self, original.LSTM)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        state = {"backend": "auto", "precision": None} | state
-        super().__setstate__(state)
 
     @overload
     def forward(

@@ -1,6 +1,7 @@
 """What an LSTM is taken for: nn.LSTM by code that asks, itself by a compiler and by pickle."""
 
 import copy
+import io
 import pickle
 
 import pytest
@@ -118,3 +119,13 @@ def test_in_the_place_of_torchs_it_is_quantized(monkeypatch):
     first = model[:1]
     first.qconfig = torch.ao.quantization.get_default_qconfig("fbgemm")
     assert hasattr(torch.ao.quantization.prepare(first)[0], "layers")
+
+
+def test_a_whole_model_loads_with_weights_only_where_its_class_is_said_to_be_safe():
+    ours, file, x = fastlstm.LSTM(5, 7), io.BytesIO(), torch.randn(3, 2, 5)
+    torch.save(ours, file)
+    file.seek(0)
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(file) == ["fastlstm.lstm.LSTM"]
+    file.seek(0)
+    with torch.serialization.safe_globals([fastlstm.LSTM]):
+        assert torch.equal(torch.load(file, weights_only=True)(x)[0], ours(x)[0])
