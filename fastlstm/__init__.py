@@ -1,5 +1,6 @@
 """An LSTM layer on custom kernels that stands where `torch.nn.LSTM` stood."""
 
+from fastlstm import exported as _exported
 from fastlstm import quantization as _quantization
 from fastlstm.cell import LSTMCell
 from fastlstm.convert import convert, restore
@@ -9,4 +10,5 @@ __version__ = "0.1.0"
 
 __all__ = ["LSTM", "LSTMCell", "__version__", "convert", "restore"]
 
+_exported.register()
 _quantization.register()

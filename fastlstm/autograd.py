@@ -32,6 +32,9 @@ def lstm(
     rates, seed = (None, None) if noise is None else noise
     tensors = (x, h_0, c_0, batch_sizes, rows, seed)
     how = num_layers, backend, rates, trace
+    if torch.compiler.is_exporting():  # the operator itself has gradients then: see `exported`
+        saving = batch_sizes, rows, num_layers, True, backend, "", seed, rates
+        return ops.lstm_forward(x, h_0, c_0, weights, *saving)  # type: ignore[return-value]
     if eager.is_plain((*tensors, *weights)):
         outputs: tuple[Tensor, ...] = _apply(*tensors, *how, *weights)
     else:

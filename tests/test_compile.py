@@ -127,3 +127,14 @@ def test_one_pair_of_operators_in_the_graphs():
     compiled = torch.compile(ours, fullgraph=True, backend=recorder)
     results(compiled, ours, torch.randn(T, B, I))
     assert seen == [["fastlstm.lstm_forward.default"], ["fastlstm.lstm_backward.default"]]
+
+
+@pytest.mark.parametrize("strict", [True, False], ids=["strict", "non-strict"])
+@pytest.mark.parametrize("grad", [True, False], ids=["for-training", "for-inference"])
+def test_an_exported_program_has_gradients(strict, grad):
+    ours, x = fastlstm.LSTM(I, H, 2, bidirectional=True), torch.randn(T, B, I)
+    with torch.set_grad_enabled(grad):
+        program = torch.export.export(ours, (x,), strict=strict)
+    for found in (program, program.run_decompositions()):
+        module = found.module()
+        torch.testing.assert_close(results(module, module, x), results(ours, ours, x))
