@@ -29,19 +29,19 @@ class CellFunction(torch.autograd.Function):
         h, c, *kept = outputs
         ctx.kernels = kernels
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, h_0, c_0, h, *kept, *weights)
+        ctx.save_for_backward(x, h_0, c_0, *kept, *weights)  # h may be changed in place
         return h, c
 
     @staticmethod
     def backward(ctx: Any, dh: Tensor | None, dc: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of `forward`'s arguments."""
-        x, h_0, c_0, h, *kept_and_weights = ctx.saved_tensors
+        x, h_0, c_0, *kept_and_weights = ctx.saved_tensors
         kept, weights = kept_and_weights[:2], kept_and_weights[2:]
         _, needs_dx, _, _, *needs = ctx.needs_input_grad
         gradients = None
         if not (torch.is_grad_enabled() or in_dual_level()):
             wanted = needs_dx, any(needs)
-            gradients = ctx.kernels.cell_backward(dh, dc, x, h_0, c_0, weights, h, kept, wanted)
+            gradients = ctx.kernels.cell_backward(dh, dc, x, h_0, c_0, weights, kept, wanted)
         if gradients is None:
             return None, *vjp(_reference_cell, (x, h_0, c_0, *weights), (dh, dc))
         dx, dh_0, dc_0, dweights = gradients

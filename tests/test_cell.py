@@ -256,3 +256,18 @@ def test_fullgraph(compiler):
             torch.autograd.grad(got[0].sum(), parameters),
             torch.autograd.grad(expected[0].sum(), parameters),
         )
+
+
+def test_h_and_c_may_be_changed_in_place():
+    """As with nn.LSTMCell: an in-place ReLU or dropout of h, or a state that is masked."""
+    peer, x = nn.LSTMCell(5, 7), torch.randn(2, 3, 5)
+    ours = fastlstm.LSTMCell(5, 7)
+    ours.load_state_dict(peer.state_dict())
+    gradients = []
+    for cell in (ours, peer):
+        h, c = cell(x[0])
+        h.relu_()
+        h, _ = cell(x[1], (h.clone(), c.clone()))
+        (h.mul_(2).sum() + c.mul_(3).sum()).backward()
+        gradients.append([p.grad for p in cell.parameters()])
+    torch.testing.assert_close(*gradients)

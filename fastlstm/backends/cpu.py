@@ -201,12 +201,12 @@ def cell_backward(
     h_0: Tensor,
     c_0: Tensor,
     weights: Sequence[Tensor],
-    h: Tensor,
     kept: Sequence[Tensor],
     needs: tuple[bool, bool],
 ) -> Gradients | None:
     """dx, dh_0, dc_0 and dweights of `cell_forward`, or None; `needs`: whether dx and dweights."""
-    arriving, results = (None, dh, dc), (h, None, *kept)
+    # What y is at steps after the first goes into weight_hh's gradient: there are none.
+    arriving, results = (None, dh, dc), (h_0, None, *kept)
     return _direct.backward(
         arriving, x, h_0, c_0, weights, 0, results, needs[0], (needs[1],), torch.get_num_threads()
     )
