@@ -41,7 +41,9 @@ class FlatWeights(nn.RNNBase):
 
     def _hold(self) -> None:
         self._flat_weight_refs = []
-        self._held = tuple(self._flat_weights)
+        # Pyro draws them anew at each look at the attribute, and keeps none of them.
+        held: list[Tensor | None] = vars(self).get("_flat_weights", [])
+        self._held = tuple(held) or (None,) * len(self._flat_weights_names)
 
     def _weights_have_changed(self) -> bool:
         now = (getattr(self, name, None) for name in self._flat_weights_names)

@@ -58,7 +58,10 @@ def look_like_torch(cls: type) -> type:
 
     def derive(derived: type) -> None:
         derived.__new__ = make  # type: ignore[method-assign, assignment]
-        derived.__bases__ = tuple(cls if base is like else base for base in derived.__bases__)
+        others = [base for base in derived.__bases__ if not issubclass(base, original.LSTM)]
+        stands = not any(issubclass(other, cls) for other in others)
+        bases = (cls if base is like else base for base in derived.__bases__)
+        derived.__bases__ = tuple(b for b in bases if b in others or (b is cls and stands))
 
     names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
     names |= {"__new__": make, "__init_subclass__": classmethod(derive)}

@@ -41,6 +41,17 @@ def test_a_class_of_another_metaclass_is_derived_of_ours():
     ours.__class__ = Mixed
     assert type(ours) is Mixed
     assert Mixed.__bases__ == (fastlstm.LSTM, Mixin)
+    assert type("", (Mixin, fastlstm.LSTM(1, 1).__class__), {}).__bases__ == (Mixin, fastlstm.LSTM)
+    assert torch.equal(ours(x)[0], before)
+
+
+def test_a_class_that_mirrors_the_bases_of_its_class():
+    """As Pyro does: a mixin for each class that it is derived of."""
+    ours, x = fastlstm.LSTM(5, 7), torch.randn(3, 2, 5)
+    before = ours(x)[0]
+    mirrored = [type("Mirrored", (base,), {}) for base in ours.__class__.__bases__]
+    ours.__class__ = type("Mixed", (ours.__class__, *mirrored), {})
+    assert type(ours).__bases__ == (mirrored[0],)
     assert torch.equal(ours(x)[0], before)
 
 
@@ -77,3 +88,26 @@ def test_a_class_that_copies_what_ours_holds_works():
     made = Copied(5, 7)
     assert "5, 7" in repr(made)
     assert torch.equal(copy.deepcopy(made).weight_hh_l0, made.weight_hh_l0)
+
+
+def test_flat_weights_that_are_made_at_each_look():
+    """As Pyro does: a look may draw a weight, so that ours looks as often as nn.LSTM."""
+    looks = []
+
+    class Made:
+        def __get__(self, lstm, cls):
+            looks.append(cls)
+            return [getattr(lstm, name) for name in lstm._flat_weights_names]
+
+        def __set__(self, lstm, weights):
+            pass
+
+    x, outputs = torch.randn(3, 2, 5), []
+    for base in (fastlstm.LSTM, nn.LSTM):
+        torch.manual_seed(0)
+        lstm = type("Drawn", (base,), {"_flat_weights": Made()})(5, 7)
+        looks.clear()
+        lstm.weight_hh_l0 = nn.Parameter(lstm.weight_hh_l0 * 2)
+        assert len(looks) == 1
+        outputs.append(lstm(x)[0])
+    torch.testing.assert_close(*outputs)
