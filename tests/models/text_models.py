@@ -1,4 +1,4 @@
-"""Stanza's models of words and sentences: packed sequences, highway LSTMs, and a cell."""
+"""Models of words and sentences: packed sequences, highway LSTMs, weight-drop, and a cell."""
 
 from __future__ import annotations
 
@@ -49,6 +49,23 @@ def stanza_lemmatizer() -> Sample:
         return {"log_probabilities": log_probabilities, "edits": edits}
 
     return Sample(model, inputs, call)
+
+
+def awd_lstm() -> Sample:
+    """Language model of Merity et al. (2018): dropout of weight_hh, and states that are kept."""
+    from fastai.text.models.awdlstm import AWD_LSTM, awd_lstm_lm_config
+    from fastai.text.models.core import get_language_model
+
+    model = get_language_model(AWD_LSTM, 2000, config=awd_lstm_lm_config | {"n_hid": 600})
+
+    def call(model: nn.Module, *, text: Tensor) -> Outputs:
+        model.reset()
+        return {f"logits{n}": model(window)[0] for n, window in enumerate(text.split(20, dim=1))}
+
+    text = torch.randint(2000, (16, 40))
+    with torch.no_grad():
+        call(model, text=text)  # leaves weights that can be copied
+    return Sample(model, {"text": text}, call)
 
 
 def words(lengths: list[int], size: int) -> Tensor:

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import torch
 from model_sample import Outputs, Sample, call_for
-from text_models import stanza_lemmatizer, stanza_tagger
+from text_models import awd_lstm, stanza_lemmatizer, stanza_tagger
 from torch import Tensor, nn
 
 
@@ -126,6 +126,24 @@ def ppo_rollout() -> Sample:
     return Sample(made.model, made.inputs, call)
 
 
+def torchrl_module() -> Sample:
+    """TorchRL's LSTM over trajectories that end within the batch, as its recurrent agents learn."""
+    from tensordict import TensorDict
+    from torchrl.modules import LSTMModule, set_recurrent_mode
+
+    sizes, keys = {"input_size": 64, "hidden_size": 128, "num_layers": 2}, ["x", "h", "c"]
+    model = LSTMModule(**sizes, in_keys=keys, out_keys=["y", ("next", "h"), ("next", "c")])
+    inputs = {"x": torch.randn(16, 32, 64), "is_init": torch.rand(16, 32, 1) < 0.1}
+    inputs |= {name: torch.randn(16, 32, 2, 128) for name in keys[1:]}
+
+    def call(model: nn.Module, **inputs: Tensor) -> Outputs:
+        with set_recurrent_mode(True):
+            found = model(TensorDict(inputs, [16, 32]))
+        return {"y": found["y"], "h": found["next", "h"], "c": found["next", "c"]}
+
+    return Sample(model, inputs, call)
+
+
 def graph_sage() -> Sample:
     """GraphSAGE of Hamilton et al. (2017), its LSTM over neighbours, on a graph like ogbn-arxiv."""
     from torch_geometric.nn import GraphSAGE
@@ -145,5 +163,7 @@ ZOO = {
     "gluonts DeepAR paths": Entry("gluonts", deepar_samples, draws=True),
     "sb3 PPO update": Entry("sb3_contrib", ppo_update),
     "sb3 PPO rollout": Entry("sb3_contrib", ppo_rollout),
+    "fastai AWD-LSTM": Entry("fastai", awd_lstm),
+    "TorchRL LSTMModule": Entry("torchrl", torchrl_module),
     "PyG GraphSAGE": Entry("torch_geometric", graph_sage),
 }
