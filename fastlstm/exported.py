@@ -36,7 +36,8 @@ def _lstm_forward(
         outputs = autograd.LSTMFunction.apply(x, h_0, c_0, *how, *weights)  # type: ignore[no-untyped-call]
     else:
         with torch._C._AutoDispatchBelowAutograd():
-            how = num_layers, save, backend, precision, seed, rates
-            outputs = torch.ops.fastlstm.lstm_forward(x, h_0, c_0, weights, batch_sizes, rows, *how)
+            rest = num_layers, save, backend, precision, seed, rates
+            operator = torch.ops.fastlstm.lstm_forward
+            outputs = operator(x, h_0, c_0, weights, batch_sizes, rows, *rest)
     # An operator has no optional results.
     return tuple(x.new_empty(0) if kept is None else kept for kept in outputs)

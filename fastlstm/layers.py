@@ -18,6 +18,9 @@ State = tuple[Tensor, Tensor]
 Lengths = Tensor | Sequence[int] | None
 
 
+_check_forward_args: Any = original.LSTM.check_forward_args
+
+
 class Forms(Regularized):
     """The layers of an LSTM, with dropout between them, on every form of input.
 
@@ -36,14 +39,15 @@ class Forms(Regularized):
     check_hidden_size: Any = original.LSTM.check_hidden_size
     get_expected_hidden_size: Any = original.LSTM.get_expected_hidden_size
     get_expected_cell_size: Any = original.LSTM.get_expected_cell_size
-    check_forward_args: Any = original.LSTM.check_forward_args
+    check_forward_args: Any = _check_forward_args
     permute_hidden: Any = original.LSTM.permute_hidden
 
     def _fits(self, x: Tensor, hx: State, batch: int, weights: list[Tensor]) -> bool:
         """Whether `check_forward_args`, which takes longer, would find nothing to object to."""
         rows = self.num_layers * (2 if self.bidirectional else 1)
         return (
-            x.dtype == weights[0].dtype
+            type(self).check_forward_args is _check_forward_args
+            and x.dtype == weights[0].dtype
             and x.size(-1) == self.input_size
             and hx[0].shape == (rows, batch, self.proj_size or self.hidden_size)
             and hx[1].shape == (rows, batch, self.hidden_size)
@@ -201,7 +205,9 @@ class Forms(Regularized):
         return x.new_zeros(rows, batch, self.proj_size or self.hidden_size), c
 
     def _batched_state(self, hx: State, batched: bool) -> State:
-        h, c = hx
+        h, c = hx[0], hx[1]
+        if len(hx) != 2:
+            raise RuntimeError("lstm expects two hidden states")
         dim = 3 if batched else 2
         if h.dim() != dim or c.dim() != dim:
             form = "batched" if batched else "unbatched"

@@ -2,6 +2,7 @@
 
 import copy
 
+import pytest
 import torch
 from torch import nn
 
@@ -74,6 +75,16 @@ def test_a_derived_class_may_call_a_constructor_of_torch():
     assert repr(lstm) == "OwnConstructor(5, 7, batch_first=True)"
     assert lstm(x[None])[0].shape == (1, 1, 7)
     assert OwnCellConstructor(5, 7)(x)[0].shape == (1, 7)
+
+
+def test_a_derived_class_may_have_checks_of_its_own():
+    class Checked(fastlstm.LSTM):
+        def check_forward_args(self, input, hidden, batch_sizes):
+            raise KeyError("its own")
+
+    for x in (torch.randn(3, 2, 5), nn.utils.rnn.pack_sequence([torch.randn(3, 5)])):
+        with pytest.raises(KeyError, match="its own"):
+            Checked(5, 7)(x)
 
 
 def test_a_class_that_copies_what_ours_holds_works():

@@ -28,6 +28,10 @@ CALLS = {
     "c-hidden": (X, (S, S[..., :6])),
     "h-layers": (X, (S.repeat(2, 1, 1), S)),
     "c-layers": (X, (S, S.repeat(2, 1, 1))),
+    "one-state": (X, (S,)),
+    "one-state-as-tensor": (X, S),
+    "three-states": (X, (S, S, S)),
+    "no-states": (X, 3),
     "h-float64": (X, (S.double(), S.double())),
 }
 # Where nn.LSTM checks nothing and leaves the words to an operator inside it, ours may be better.
