@@ -98,11 +98,11 @@ class LSTMCell(original.LSTMCell):
         return (h, c) if batched else (h.squeeze(0), c.squeeze(0))
 
     def _fits(self, input: Tensor, hx: State | None) -> bool:
-        """Whether nn.LSTMCell would find nothing to object to."""
+        """Whether nn.LSTMCell would find nothing to object to, and there is something to do."""
         shape, dtype = input.shape, self.weight_ih.dtype
         if len(shape) not in (1, 2) or shape[-1] != self.input_size or input.dtype is not dtype:
             return False
         if hx is None:
-            return True
-        expected = (*shape[:-1], self.hidden_size)
+            return bool(self.hidden_size)
+        expected = (*shape[:-1], self.hidden_size or None)
         return len(hx) == 2 and all(s.shape == expected and s.dtype is dtype for s in hx)

@@ -271,3 +271,10 @@ def test_h_and_c_may_be_changed_in_place():
         (h.mul_(2).sum() + c.mul_(3).sum()).backward()
         gradients.append([p.grad for p in cell.parameters()])
     torch.testing.assert_close(*gradients)
+
+
+def test_without_features():
+    x = torch.randn(3, 5)
+    for states in (None, (torch.zeros(3, 0), torch.zeros(3, 0))):
+        h, c = fastlstm.LSTMCell(5, 0)(x, states)
+        assert h.shape == c.shape == (3, 0)
