@@ -173,7 +173,10 @@ class LSTM(LooksLikeLSTM, Widths):
             return widths.run(LSTM.forward, self, *given, return_cells, return_gates)  # type: ignore[arg-type]
         if tracing.records_torch(self.backend):
             self._check_torch_can("be traced")
-            tracing.check_recorded(return_cells=return_cells, return_gates=return_gates)
+            asked_for = {"return_cells": return_cells, "return_gates": return_gates}
+            tracing.check_recorded(
+                **{name: True for name, flag in asked_for.items() if tracing.is_asked(flag)}
+            )
             if not self._is_onnx_node(input):
                 tracing.check_recorded(lengths=lengths, resets=resets, reset_hx=reset_hx)
                 return _torch_forward(self, input, hx)  # type: ignore[no-any-return]

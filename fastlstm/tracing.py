@@ -6,6 +6,7 @@ torch.fx takes modules of torch.nn for one node.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -29,12 +30,18 @@ def records_torch(backend: str) -> bool:
 def check_recorded(**given: Any) -> None:
     """Raises RuntimeError for an argument that torch's operator does not have."""
     for name, value in given.items():
-        without = False if isinstance(value, bool) else None
-        if value is not without:
+        if value is not None:
             raise RuntimeError(
-                f"{name} must be {without} where torch's operator is recorded, got "
+                f"{name} must be None where torch's operator is recorded, got "
                 f"{type(value).__name__}; torch.jit.trace takes it where backend is not 'auto'"
             )
+
+
+def is_asked(flag: bool | Tensor) -> bool:
+    """A flag of a call that is recorded: torch.jit.trace may have made it a tensor."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+        return bool(flag)
 
 
 def records_module(input: Any) -> bool:

@@ -211,5 +211,5 @@ def test_compiled_and_vmapped():
 
 def test_what_torchs_operator_has_not_is_refused():
     module, x = LSTM(5, 8), torch.randn(4, 3, 5)
-    with pytest.raises(RuntimeError, match="return_cells must be False where torch's operator"):
+    with pytest.raises(RuntimeError, match="return_cells must be None where torch's operator"):
         torch.jit.trace(lambda x: module(x, return_cells=True), x)
