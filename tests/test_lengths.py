@@ -92,11 +92,11 @@ def results(call, module, x, hx):
     return named | {f"d{k}": d for k, d in zip(leaves, gradients, strict=True)}
 
 
-def assert_alike(ours, ours_call, peer, peer_call, x, hx):
+def assert_alike(ours, ours_call, peer, peer_call, x, hx, slack=2.0):
     oracle = results(peer_call, copy.deepcopy(peer).double(), x.double(), to_float64(hx))
     theirs = results(peer_call, peer, x, hx)
     for name, got in results(ours_call, ours, x, hx).items():
-        assert_as_accurate(name, got, oracle[name], theirs[name])
+        assert_as_accurate(name, got, oracle[name], theirs[name], slack)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -164,7 +164,8 @@ def test_resets_give_what_each_episode_gives(config, to, backend):
         other = after and tuple(s.to(x.dtype) for s in after)
         return episodes(resets.tolist(), other)(module, x, hx)
 
-    assert_alike(make_ours(peer, backend), call, peer, one_by_one, x, hx)
+    # Sums over so few rows are exact by luck, one by one as together.
+    assert_alike(make_ours(peer, backend), call, peer, one_by_one, x, hx, slack=4.0)
 
 
 def test_a_reset_before_the_first_step():
