@@ -29,6 +29,11 @@ class FlatWeights(nn.RNNBase):
                 break
         return self._flat_weights  # type: ignore[return-value]
 
+    def _weights_by_layer(self) -> list[list[Tensor]]:
+        weights = self._current_weights()
+        arity = len(weights) // self.num_layers
+        return [weights[n : n + arity] for n in range(0, len(weights), arity)]
+
     def __setattr__(self, attr: str, value: Any) -> None:
         super().__setattr__(attr, value)
         if "_held" in self.__dict__ and attr in self._flat_weights_names:

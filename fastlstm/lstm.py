@@ -1,25 +1,24 @@
 """`LSTM`: the module that stands where `nn.LSTM` stood."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor
+from torch._jit_internal import _overload_method, is_scripting
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import functional, original, tracing, widths
 from fastlstm.identity import LooksLikeLSTM, look_like_torch
 from fastlstm.layers import Lengths, State
-from fastlstm.stream import Stream
-from fastlstm.widths import Widths
+from fastlstm.scripted import Scripted
+from fastlstm.stream import Streams
 
 _torch_forward: Any = original.LSTM.forward
 
 
 @look_like_torch
-class LSTM(LooksLikeLSTM, Widths):
+class LSTM(LooksLikeLSTM, Scripted, Streams):
     r"""A multi-layer long short-term memory, as `torch.nn.LSTM`, on fastlstm's kernels.
 
     .. math::
@@ -100,11 +99,24 @@ class LSTM(LooksLikeLSTM, Widths):
         self.precision = precision
         self._set_regularization(recurrent_dropout, zoneout, weight_drop, locked_dropout)
 
-    def __prepare_scriptable__(self) -> original.LSTM:
-        """What torch.jit.script compiles: its graphs run where fastlstm is not installed."""
-        self._check_torch_can("be scripted")
-        widths.refuse_list(self, "torch.jit.script, which compiles a nn.LSTM,")
-        return original.alike(self, original.LSTM)
+    if not TYPE_CHECKING:  # for torch.jit, which knows no sequences
+        # fmt: off
+        @_overload_method
+        def forward(
+            self, input: Tensor, hx: State | None = None, lengths: Tensor | None = None,
+            resets: Tensor | None = None, reset_hx: State | None = None,
+            return_cells: bool = False, return_gates: bool = False,
+        ) -> tuple[Tensor, State]:
+            pass
+
+        @_overload_method
+        def forward(
+            self, input: PackedSequence, hx: State | None = None, lengths: Tensor | None = None,
+            resets: Tensor | None = None, reset_hx: State | None = None,
+            return_cells: bool = False, return_gates: bool = False,
+        ) -> tuple[PackedSequence, State]:
+            pass
+        # fmt: on
 
     @overload
     def forward(
@@ -165,45 +177,29 @@ class LSTM(LooksLikeLSTM, Widths):
             T, .]`` with `batch_first`, and for packed and nested input ``[L, N, .]`` of the rows of
             its data or values. They have gradients, which are computed step by step, not fused.
         """
-        if tracing.records_module(input):
-            asked = return_cells or None, return_gates or None
-            return tracing.as_module(self, input, hx, lengths, resets, reset_hx, *asked)  # type: ignore[no-any-return]
-        if widths.has_list(self):
-            given = input, hx, lengths, resets, reset_hx
-            return widths.run(LSTM.forward, self, *given, return_cells, return_gates)  # type: ignore[arg-type]
-        if tracing.records_torch(self.backend):
-            self._check_torch_can("be traced")
-            asked_for = {"return_cells": return_cells, "return_gates": return_gates}
-            tracing.check_recorded(
-                **{name: True for name, flag in asked_for.items() if tracing.is_asked(flag)}
-            )
-            if not self._is_onnx_node(input):
-                tracing.check_recorded(lengths=lengths, resets=resets, reset_hx=reset_hx)
-                return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
-        if not (return_cells or return_gates):
-            return self._forward(input, hx, lengths, resets, reset_hx)
-        return self._traced(input, hx, lengths, resets, reset_hx, return_cells, return_gates)
-
-    def stream(self, batch_size: int = 1) -> Stream:
-        """An object that runs this LSTM step by step on the CPU kernels and keeps the state.
-
-        For callers that step many times: a step costs little more than its arithmetic. It has the
-        weights of now, no gradients and no dropout, and runs forward only.
-
-        Args:
-            batch_size: B, the sequences that step together.
-
-        Raises:
-            ValueError: the LSTM is bidirectional or of several hidden sizes, or batch_size is less
-                than 1.
-            RuntimeError: the CPU kernels cannot run this LSTM: see `backend="cpu"`.
-        """
-        if self.bidirectional:
-            raise ValueError("stream() runs forward only, got an LSTM with bidirectional=True")
-        widths.refuse_list(self, "stream()")
-        return Stream(self._weights_by_layer, batch_size, self.precision, self._zoneout())
-
-    def _weights_by_layer(self) -> list[list[Tensor]]:
-        weights = self._current_weights()
-        arity = len(weights) // self.num_layers
-        return [weights[n : n + arity] for n in range(0, len(weights), arity)]
+        # A compiler of torch.jit reads one branch only.
+        if is_scripting():
+            if not isinstance(self.hidden_size, int):
+                raise ValueError("hidden_size must be an int in a ScriptModule, got a list")
+            self._check_scripted(lengths, resets, reset_hx, return_cells, return_gates)  # type: ignore[arg-type]
+            if isinstance(input, PackedSequence):
+                return self._scripted_packed(input, hx)
+            else:
+                return self._scripted_padded(input, hx)
+        else:
+            if tracing.records_module(input):
+                asked = return_cells or None, return_gates or None
+                return tracing.as_module(self, input, hx, lengths, resets, reset_hx, *asked)  # type: ignore[no-any-return]
+            if widths.has_list(self):
+                given = input, hx, lengths, resets, reset_hx
+                return widths.run(LSTM.forward, self, *given, return_cells, return_gates)  # type: ignore[arg-type]
+            if tracing.records_torch(self.backend):
+                self._check_torch_can("be traced")
+                cells, gates = tracing.is_asked(return_cells), tracing.is_asked(return_gates)
+                tracing.check_recorded(return_cells=cells or None, return_gates=gates or None)
+                if not self._is_onnx_node(input):
+                    tracing.check_recorded(lengths=lengths, resets=resets, reset_hx=reset_hx)
+                    return _torch_forward(self, input, hx)  # type: ignore[no-any-return]
+            if not (return_cells or return_gates):
+                return self._forward(input, hx, lengths, resets, reset_hx)
+            return self._traced(input, hx, lengths, resets, reset_hx, return_cells, return_gates)

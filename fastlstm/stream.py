@@ -8,7 +8,7 @@ from itertools import zip_longest
 import torch
 from torch import Tensor
 
-from fastlstm import backends, inputs
+from fastlstm import backends, inputs, widths
 from fastlstm.backends import Problem
 
 State = tuple[Tensor, Tensor]
@@ -138,3 +138,26 @@ class Stream:
 def _form(weights: Sequence[Tensor]) -> str:
     """What packed weights cannot follow a change of, for comparison and for the message."""
     return ", ".join(f"{w.dtype} {list(w.shape)} on {w.device.type!r}" for w in weights)
+
+
+class Streams(widths.Widths):
+    """`Widths` with streams."""
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """An object that runs this LSTM step by step on the CPU kernels and keeps the state.
+
+        For callers that step many times: a step costs little more than its arithmetic. It has the
+        weights of now, no gradients and no dropout, and runs forward only.
+
+        Args:
+            batch_size: B, the sequences that step together.
+
+        Raises:
+            ValueError: the LSTM is bidirectional or of several hidden sizes, or batch_size is less
+                than 1.
+            RuntimeError: the CPU kernels cannot run this LSTM: see `backend="cpu"`.
+        """
+        if self.bidirectional:
+            raise ValueError("stream() runs forward only, got an LSTM with bidirectional=True")
+        widths.refuse_list(self, "stream()")
+        return Stream(self._weights_by_layer, batch_size, self.precision, self._zoneout())

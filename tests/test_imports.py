@@ -13,10 +13,10 @@ PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` knows none but `noise`.
 LAYERS = [
     "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
-    "exported", "quantization", "lstm", "cell", "widths", "layers", "varying", "plan", "ragged",
-    "trace", "stream", "identity", "regularization", "flat_weights", "tracing", "onnx_node", "step",
-    "functional", "autograd_cell", "autograd", "ops", "flops", "inputs", "eager", "backends", "_C",
-    "original", "reference", "noise",
+    "exported", "quantization", "lstm", "cell", "scripted", "stream", "widths", "layers", "varying",
+    "plan", "ragged", "trace", "identity", "regularization", "flat_weights", "tracing", "onnx_node",
+    "step", "functional", "autograd_cell", "autograd", "ops", "flops", "inputs", "eager",
+    "backends", "_C", "original", "reference", "noise",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

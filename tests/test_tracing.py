@@ -93,27 +93,6 @@ def test_jit_script_compiles_torchs_own():
     assert type(ours.lstm) is fastlstm.LSTM
 
 
-@ignore
-@pytest.mark.parametrize("batch", [(), (3,)], ids=["unbatched", "batch"])
-def test_a_cell_in_a_script_module(batch):
-    """Where torch.jit compiles what a module holds, and nothing is put in its place."""
-
-    class Scripted(torch.jit.ScriptModule):
-        def __init__(self, cell):
-            super().__init__()
-            self.cell = cell
-
-        @torch.jit.script_method
-        def forward(self, x):
-            h, c = self.cell(x)
-            return self.cell(x, (h, c))
-
-    for bias in (True, False):
-        cell, x = fastlstm.LSTMCell(I, H, bias), torch.randn(*batch, I)
-        got = Scripted(cell)(x)
-        torch.testing.assert_close(got, cell(x, cell(x)))
-
-
 def test_fx_traces_a_parent_as_it_traces_torchs():
     ours, theirs = models()
     traced = torch.fx.symbolic_trace(ours)
