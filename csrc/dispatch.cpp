@@ -18,7 +18,9 @@ struct Variants {
     if (__builtin_cpu_supports("x86-64-v3")) list[count++] = &avx2::kernels;
     if (!__builtin_cpu_supports("x86-64-v4")) return;
     list[count++] = &avx512::kernels;
-    if (__builtin_cpu_supports("avx512bf16")) list[count++] = &avx512bf16::kernels;
+    if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni")) {
+      list[count++] = &avx512bf16::kernels;
+    }
 #endif
   }
 };

@@ -25,7 +25,9 @@ constexpr int64_t kMaxDirections = 2;
 constexpr int64_t kPadding = 16;  // of units: the widest vector of any variant
 
 // The type of x, y, h, the weights and their gradients. Sums, c and the pointwise part are float.
-enum class Type { kFloat32, kBFloat16 };
+// With kInt8, for forward alone, packed weights are integers of 8 bits, and x and h of 16; it is
+// `wide`, all weights come packed, and there is no projection.
+enum class Type { kFloat32, kBFloat16, kInt8 };
 
 struct Shape {
   int64_t steps;           // T
@@ -143,6 +145,9 @@ struct Kernels {
   uint64_t (*fingerprint)(const void* data, int64_t bytes);
   // float -> bfloat16
   void (*round)(const float* from, uint16_t* bfloat16, int64_t count);
+  // Rows of a weight to what 8 bits hold with a scale per row, as floats.
+  void (*round_to_int8)(const float* from, float* to, int64_t rows, int64_t depth);
+  bool multiplies_int8;  // whether it knows kInt8
 };
 
 namespace generic {

@@ -6,16 +6,16 @@
 
 namespace fastlstm {
 
-Stream::Stream(const Shape& shape, std::int64_t layers, Type type, bool wide, const Noise& noise)
+Stream::Stream(const Shape& shape, std::int64_t layers, bool bfloat16, const std::string& held,
+               const Noise& noise)
     : kernels_(active()),
       shape_(shape),
       layers_(layers),
-      type_(type),
-      wide_(wide),
+      form_(form_of(kernels_, shape, bfloat16, held, noise.any())),
       noise_(noise),
       packed_(layers),
       args_(layers),
-      h_(layers * shape.batch * shape.output() * element()),
+      h_(layers * shape.batch * shape.output() * form_.element()),
       c_(layers * shape.batch * shape.hidden) {}
 
 Shape Stream::layer_shape(std::int64_t layer, std::int64_t steps, int threads) const {
@@ -30,7 +30,7 @@ Shape Stream::layer_shape(std::int64_t layer, std::int64_t steps, int threads) c
 
 void Stream::set_weights(std::int64_t layer, const Weights<const void*>& weights) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  packed_[layer] = pack_weights(kernels_, layer_shape(layer, 1, 1), type_, wide_, weights);
+  packed_[layer] = pack_weights(kernels_, layer_shape(layer, 1, 1), form_, weights);
 }
 
 void Stream::advance(const void* x, void* y, std::int64_t steps, int threads) {
@@ -38,10 +38,10 @@ void Stream::advance(const void* x, void* y, std::int64_t steps, int threads) {
   while (static_cast<std::int64_t>(offsets_.size()) <= steps) {
     offsets_.push_back(static_cast<std::int64_t>(offsets_.size()) * shape_.batch);
   }
-  const std::int64_t states = shape_.batch * element();
+  const std::int64_t states = shape_.batch * form_.element();
   for (std::int64_t layer = 0; layer < layers_; ++layer) {
     ForwardArgs& args = args_[layer];
-    args = {layer_shape(layer, steps, threads), type_, wide_, true};
+    args = {layer_shape(layer, steps, threads), form_.type, form_.wide, true};
     args.x = x;
     args.y = layer + 1 < layers_ ? nullptr : y;
     args.h_n = h_.data() + layer * states * shape_.output();

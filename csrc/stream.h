@@ -1,6 +1,7 @@
 // A stack of layers that is fed step by step, and keeps its state and packed weights in between.
 #pragma once
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "lstm.h"
@@ -11,9 +12,9 @@ namespace fastlstm {
 class Stream {
  public:
   // Of one direction. `shape.input` is that of the first layer, offsets and steps are not read.
-  // `wide`: x, y and states are float, weights too, and products are of `type`.
-  // `noise` must be expected.
-  Stream(const Shape& shape, std::int64_t layers, Type type, bool wide, const Noise& noise);
+  // `held` as for form_of; `noise` must be expected.
+  Stream(const Shape& shape, std::int64_t layers, bool bfloat16, const std::string& held,
+         const Noise& noise);
 
   // Packs the weights of a layer, which may change afterwards without effect.
   void set_weights(std::int64_t layer, const Weights<const void*>& weights);
@@ -25,14 +26,12 @@ class Stream {
 
  private:
   Shape layer_shape(std::int64_t layer, std::int64_t steps, int threads) const;
-  std::int64_t element() const { return wide_ || type_ == Type::kFloat32 ? 4 : 2; }
 
   std::mutex mutex_;  // callers on several threads take turns
   const Kernels& kernels_;
   Shape shape_;
   std::int64_t layers_;
-  Type type_;
-  bool wide_;
+  Form form_;
   Noise noise_;
   std::vector<Packed> packed_;
   std::vector<ForwardArgs> args_;  // of the call under way

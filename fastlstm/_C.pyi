@@ -8,7 +8,8 @@ def select_isa(name: str) -> None: ...
 def forward(
     sizes: tuple[int, ...],
     bfloat16: bool,
-    wide: bool,
+    held: str,
+    kept: PackedWeights | None,
     weights: list[int],
     x_h_0_c_0: tuple[int, ...],
     y_h_n_c_n: tuple[int, ...],
@@ -57,6 +58,11 @@ class Direct:
         threads: int,
     ) -> tuple[Tensor | None, Tensor, Tensor, list[Tensor | None]] | None: ...
 
+class PackedWeights:
+    def __init__(
+        self, sizes: tuple[int, ...], held: str, noisy: bool, weights: list[int]
+    ) -> None: ...
+
 def pooled_tensor(shape: Sequence[int], bfloat16: bool) -> object: ...
 
 class Stream:
@@ -68,7 +74,7 @@ class Stream:
         projection: int,
         layers: int,
         bfloat16: bool,
-        wide: bool,
+        held: str,
         zoneout_c: float,
         zoneout_h: float,
     ) -> None: ...

@@ -1,4 +1,4 @@
-"""`convert`: puts fastlstm's classes in the place of torch's inside a model, and `restore`."""
+"""`convert` puts fastlstm's classes in the place of torch's in a model; `quantize`, `restore`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _NAMES = ("LSTM", "LSTMCell")
 
 @dataclass(frozen=True)
 class Report:
-    """What `convert` or `restore` did.
+    """What `convert`, `quantize` or `restore` did.
 
-    changed: the names of the modules that have another class now, as `named_modules` has them.
-    kept: those that look as if they should have, by name, and the reason why they have not.
+    changed: the names of the modules that have another class now, or are quantized, as
+        `named_modules` has them.
+    kept: those that look as if they should, by name, and the reason why they are not.
     """
 
     changed: tuple[str, ...]
@@ -64,6 +65,42 @@ def convert(model: nn.Module, *, backend: str = "auto", precision: str | None = 
     return _swap(model, {original.LSTM: LSTM, original.LSTMCell: LSTMCell}, change)
 
 
+def quantize(model: nn.Module) -> Report:
+    """Has every nn.LSTM and `fastlstm.LSTM` inside `model`, or `model` itself, hold int8 weights.
+
+    In place, as `convert`, and with ``precision="int8"``: inference on the CPU, where nothing needs
+    a gradient, is from weights in 8 bits. The parameters stay what they are, float32, as do
+    `state_dict` and training; `restore` gives the classes of torch back. Of weights that are
+    written through `.data` afterwards nothing is seen until it is called again.
+
+    Args:
+        model: any module.
+
+    Returns:
+        What was quantized, and what was not, and why.
+    """
+
+    def change(module: nn.Module, cls: type) -> None:
+        if isinstance(module, LSTM):
+            module.precision = "int8"
+            module.__dict__.pop("_kept", None)  # weights may have been written through `.data`
+            return
+        module.__class__ = cls
+        module.backend = "auto"  # type: ignore[assignment]
+        module.precision = "int8"  # type: ignore[assignment]
+        module._init_flat_weights()  # type: ignore[operator]
+
+    def why_kept(module: nn.Module) -> str | None:
+        if isinstance(module, original.LSTMCell | LSTMCell):
+            return "it is a cell, which has no precision"
+        dtype = next((p.dtype for p in module.parameters()), torch.float32)
+        if isinstance(module, original.LSTM | LSTM) and dtype != torch.float32:
+            return f"its parameters are {dtype}, int8 weights are made of torch.float32"
+        return None
+
+    return _swap(model, {original.LSTM: LSTM, LSTM: LSTM}, change, why_kept)
+
+
 def restore(model: nn.Module) -> Report:
     """Gives the modules of `model` that are fastlstm's the classes of torch again, in place.
 
@@ -85,14 +122,17 @@ def restore(model: nn.Module) -> Report:
 
 
 def _swap(
-    model: nn.Module, classes: dict[type, type], change: Callable[[nn.Module, type], None]
+    model: nn.Module,
+    classes: dict[type, type],
+    change: Callable[[nn.Module, type], None],
+    why_kept: Callable[[nn.Module], str | None] = lambda module: None,
 ) -> Report:
     changed, kept = [], {}
     for name, module in list(model.named_modules()):
         own = type(module)
         parametrized = parametrize.is_parametrized(module)
         base = own.__bases__[0] if parametrized else own
-        reason = _why_kept(module, base, tuple(classes))
+        reason = why_kept(module) or _why_kept(module, base, tuple(classes))
         if reason is not None:
             kept[name] = reason
         elif base in classes:
@@ -110,12 +150,13 @@ def _parametrized(own: type, base: type) -> type:
 def _why_kept(module: nn.Module, base: type, classes: tuple[type, ...]) -> str | None:
     """Why a module that looks like one of `classes` is kept; None: it does not, or is to change."""
     own = type(module)
-    if isinstance(module, LSTM) and LSTM in classes and has_list(module):
+    restores = original.LSTM not in classes
+    if restores and isinstance(module, LSTM) and has_list(module):
         return f"nn.LSTM has one hidden size for all layers, not {module.hidden_size}"
     if base in classes:
-        regularization = module.regularization() if isinstance(module, LSTM) else ""
-        return f"nn.LSTM has no {regularization}" if regularization else None
-    if LSTM in classes:
+        own_ways = module.regularization() if restores and isinstance(module, LSTM) else ""
+        return f"nn.LSTM has no {own_ways}" if own_ways else None
+    if restores:
         derived = issubclass(own, classes)
     elif isinstance(module, torch.jit.ScriptModule):
         return "it is compiled by torch.jit" if module.original_name in _NAMES else None

@@ -60,6 +60,7 @@ class FlatWeights(nn.RNNBase):
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
         del state["_held"]
+        state.pop("_kept", None)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -19,9 +19,9 @@ def check_backend(name: str) -> None:
 
 
 def check_precision(name: str | None) -> None:
-    """Raises ValueError unless `name` is None or "bf16"."""
-    if name not in (None, "bf16"):
-        raise ValueError(f"precision must be None or 'bf16', got {name!r}")
+    """Raises ValueError unless `name` is None, "bf16" or "int8"."""
+    if name not in (None, "bf16", "int8"):
+        raise ValueError(f"precision must be None, 'bf16' or 'int8', got {name!r}")
 
 
 class How(NamedTuple):
@@ -65,8 +65,8 @@ def lstm(
             y is ``[R, D*H]`` then, zero in its other rows. `fastlstm.ragged` makes such maps.
         num_layers: L.
         backend: "auto" or a name from `fastlstm.backends.names()`.
-        precision: "bf16": kernels that can hold a float32 layer's weights and h in bfloat16, where
-            nothing needs a gradient.
+        precision: "bf16" or "int8": kernels that can hold a float32 layer's weights so, where
+            nothing needs a gradient, as `LSTM` has it.
         noise: dropout on h, and zoneout; backends that have none leave it to the reference.
 
     Returns:

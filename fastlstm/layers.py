@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import functional, onnx_node, original, plan, tracing, varying
 from fastlstm.flat_weights import FlatWeights
+from fastlstm.kept import KeptPrecision
 from fastlstm.regularization import Regularized
 from fastlstm.trace import Trace
 
@@ -217,6 +218,10 @@ class Forms(Regularized):
             )
         return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))
 
+    def _kept_precision(self) -> str | None:
+        """`precision`, for the weights of all layers together."""
+        return self.precision
+
     def _layers(
         self,
         x: Tensor,
@@ -259,6 +264,7 @@ class Forms(Regularized):
         """Layers without dropout between them."""
         noise, backend = self._noise(), self.backend
         if trace is None:
+            whole = num_layers == self.num_layers
             return functional.lstm(
                 x,
                 h_0,
@@ -268,7 +274,7 @@ class Forms(Regularized):
                 rows,
                 num_layers=num_layers,
                 backend=backend,
-                precision=self.precision,
+                precision=self._kept_precision() if whole else self.precision,
                 noise=noise,
             )
         y, h_n, c_n, c, gates = functional.lstm_and_trace(
@@ -292,6 +298,14 @@ class Layers(Forms, FlatWeights):
     # Of a pickle from before there was the argument, or of a class with a constructor of its own.
     backend: str = "auto"
     precision: str | None = None
+
+    def _kept_precision(self) -> str | None:
+        """`precision`, with int8 weights that are packed once."""
+        if self.precision != "int8" or torch.compiler.is_compiling():
+            return self.precision
+        if "_kept" not in self.__dict__:
+            self._kept = KeptPrecision(self.precision)
+        return self._kept
 
     def extra_repr(self) -> str:
         """What nn.LSTM shows, and what there is beyond it."""

@@ -47,7 +47,10 @@ class LSTM(LooksLikeLSTM, Scripted, Streams):
         backend: "auto" takes the first that can run a layer. One asked for by name
             ("cpu", "aten", "reference") is used, or a RuntimeError says why it can't be.
         precision: "bf16" lets a float32 layer on the "cpu" backend hold its weights and h in
-            bfloat16; products are summed in float32, and results are float32. Ignored where
+            bfloat16; products are summed in float32, and results are float32. "int8": its weights
+            in 8 bits, with a scale for each row (gate and unit), x and h in 16; it rounds them at
+            the first call and where a weight has been replaced or changed in place, but is not told
+            of a write through `.data`: see `fastlstm.quantize`. Ignored where
             anything needs a gradient, and on other backends. None: the parameters' own dtype.
         recurrent_dropout: probability that the gates do not see an element of h; the others are
             scaled up. Each sequence has one mask for all its steps (Gal & Ghahramani 2016).

@@ -248,7 +248,7 @@ def lstm_forward(
         num_layers: L.
         save: whether to return what `lstm_backward` needs.
         backend: the name of a backend with kernels.
-        precision: "", or "bf16": weights and h are held in bfloat16 where the backend can; ignored
+        precision: "", "bf16" or "int8": what weights are held in where the backend can; ignored
             if anything is saved.
         seed, rates: see `fastlstm.noise.Noise`; None: no noise. Only for one that `takes_noise`.
 
@@ -259,6 +259,7 @@ def lstm_forward(
     plain = eager.is_plain((x, h_0, c_0, batch_sizes, rows, seed, *weights))
     if not plain:
         _tell_flop_counters()
+        precision = str(precision)  # without what a module keeps in it
     call = _forward if plain else _forward_operator
     how = num_layers, save, backend, precision, seed, rates
     return call(x, h_0, c_0, weights, batch_sizes, rows, *how)

@@ -12,7 +12,7 @@ __all__ = ["LSTM", "LSTMCell", "alike"]
 Module = TypeVar("Module", LSTM, LSTMCell)
 # Attributes that torch's classes don't have.
 REGULARIZATION = ("recurrent_dropout", "zoneout", "weight_drop", "locked_dropout")
-OURS = ("backend", "precision", "_held", *REGULARIZATION)
+OURS = ("backend", "precision", "_held", "_kept", *REGULARIZATION)
 
 
 def alike(module: nn.Module, cls: type[Module]) -> Module:

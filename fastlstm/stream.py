@@ -56,7 +56,7 @@ class Stream:
         self._one = torch.Size((batch_size, first.shape[1]))
         self._one_result = (batch_size, output)
         self._kernel = self._backend.make_stream(
-            weights, batch_size, projection, precision == "bf16", zoneout
+            weights, batch_size, projection, precision or "", zoneout
         )
         self._backend.set_stream_weights(self._kernel, weights, self._dtype, *self._sizes)
 

@@ -88,7 +88,7 @@ def test_wrong_construction(kwargs):
 
 @pytest.mark.parametrize("precision", ["", "float32", "BF16", torch.bfloat16, False], ids=repr)
 def test_unknown_precision(precision):
-    words = re.escape(f"precision must be None or 'bf16', got {precision!r}")
+    words = re.escape(f"precision must be None, 'bf16' or 'int8', got {precision!r}")
     with pytest.raises(ValueError, match=words):
         fastlstm.LSTM(5, 7, precision=precision)
     ours = fastlstm.LSTM(5, 7)

@@ -16,7 +16,7 @@ LAYERS = [
     "exported", "quantization", "lstm", "cell", "scripted", "stream", "widths", "layers", "varying",
     "plan", "ragged", "trace", "identity", "regularization", "flat_weights", "tracing", "onnx_node",
     "step", "functional", "autograd_cell", "autograd", "ops", "flops", "inputs", "eager",
-    "backends", "_C", "original", "reference", "noise",
+    "backends", "kept", "_C", "original", "reference", "noise",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

@@ -1,4 +1,4 @@
-"""`precision="bf16"`: where the kernels get it, and where it is ignored."""
+"""`precision="bf16"` and `"int8"`: where the kernels get it, and where it is ignored."""
 
 import pytest
 import torch
@@ -35,7 +35,7 @@ def seen(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("precision", [None, "bf16"])
+@pytest.mark.parametrize("precision", [None, "bf16", "int8"])
 def test_the_kernel_gets_it_where_nothing_needs_a_gradient(seen, x, precision):
     ours = fastlstm.LSTM(I, H, 2, precision=precision)
     ours(x)
@@ -45,9 +45,10 @@ def test_the_kernel_gets_it_where_nothing_needs_a_gradient(seen, x, precision):
     assert seen == ["", precision or "", precision or "", ""]
 
 
-def test_it_is_for_float32(seen, x):
-    run(fastlstm.LSTM(I, H, dtype=torch.bfloat16, precision="bf16"), x.bfloat16())
-    assert "bf16" not in seen
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_it_is_for_float32(seen, x, precision):
+    run(fastlstm.LSTM(I, H, dtype=torch.bfloat16, precision=precision), x.bfloat16())
+    assert precision not in seen
 
 
 def test_it_is_a_constant_of_the_graph(x):

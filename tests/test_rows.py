@@ -60,15 +60,16 @@ def test_bitwise_as_packed_on_any_number_of_threads(isa, dtype, split, set_threa
             assert torch.equal(tensor, alone[name]), f"{threads} threads, {layout}: {name}"
 
 
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
 @pytest.mark.parametrize("split", SPLIT)
-def test_bf16_weights(isa, split, set_threads):
+def test_weights_in_fewer_bits(isa, split, precision, set_threads):
     case = ragged(SPLIT[split], "float32")
     with torch.no_grad():
-        packed = call(case, "packed", leaves_of(case, "packed"), precision="bf16")
+        packed = call(case, "packed", leaves_of(case, "packed"), precision=precision)
         exact = call(case, "packed", leaves_of(case, "packed"))
         for threads, layout in ((1, "holes"), (2, "batch first")):
             set_threads(threads)
-            y, *states = call(case, layout, leaves_of(case, layout), precision="bf16")
+            y, *states = call(case, layout, leaves_of(case, layout), precision=precision)
             y = gathered(y, packing(case, layout))
             torch.testing.assert_close((y, *states), packed, rtol=0, atol=0)
     assert 0 < (packed[0] - exact[0]).abs().max() < 0.02

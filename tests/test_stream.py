@@ -130,7 +130,7 @@ def test_threads_take_turns():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("precision", [None, "bf16"])
+@pytest.mark.parametrize("precision", [None, "bf16", "int8"])
 def test_many_steps_of_a_small_stack(isa, precision, threads, set_threads):
     """They go in wavefront on two threads; steps one by one do not."""
     set_threads(threads)

@@ -71,8 +71,11 @@ Forward<T>::Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& ar
     gates_x[d] = arena.take<float>((fused ? 1 : chunk_steps) * batch * gates);
     c[d] = arena.take<float>(batch * shape.padded());
     m[d] = arena.take<Element>(shape.projection ? batch * shape.padded() : 0);
-    h[d] = arena.take<Element>(args.wide ? 2 * batch * shape.output() : 0);
-    input[d] = arena.take<Element>(args.wide ? shape.offsets[shape.steps] * shape.input : 0);
+    const int64_t x_rows = args.wide ? shape.offsets[shape.steps] : 0;
+    h[d] = arena.take<Element>(args.wide ? 2 * batch * row_size<T>(shape.output()) : 0);
+    input[d] = arena.take<Element>(x_rows * row_size<T>(shape.input));
+    h_units[d] = arena.take<float>(T::kInteger ? batch : 0);
+    x_units[d] = arena.take<float>(T::kInteger ? x_rows : 0);
   }
 }
 
@@ -81,6 +84,7 @@ template <class T>
 void take_input(const Forward<T>& f, int64_t direction, Range rows) {
   if (!f.args.wide) return;
   const int64_t size = f.shape.input;
+  if constexpr (T::kInteger) return take_integers(f, direction, rows);
   const int64_t together = f.args.x_rows ? 1 : rows.size();
   for (int64_t row = rows.begin; row < rows.end; row += together) {
     const float* x = static_cast<const float*>(f.args.x) + mapped(f.args.x_rows, row) * size;
@@ -92,7 +96,22 @@ void take_input(const Forward<T>& f, int64_t direction, Range rows) {
   }
 }
 
-// c_0 of the share's rows, padded with zeros; and h_0, where it is not of the type.
+// h_0 of row b, where it is not of the type, or is dropped.
+template <class T>
+void begin_h(const Forward<T>& f, int64_t direction, int64_t b) {
+  const int64_t size = f.shape.output();
+  const int64_t row = direction * f.shape.batch + b;
+  if (f.dropped) begin_dropout<T>(f, direction, b, f.args.wide, f.args.h_0);
+  for (int64_t j = 0; f.args.wide && j < size; j += kLanes) {
+    const Lanes lanes = first_lanes(size - j);
+    const vec h_0 = load_as<T>(true, f.args.h_0, row * size + j, lanes);
+    for (int64_t slot = 0; slot < 2; ++slot) {
+      T::store(f.h[direction] + (slot * f.shape.batch + b) * size + j, h_0, lanes);
+    }
+  }
+}
+
+// c_0 of the share's rows, padded with zeros; and h_0, as the gates read it.
 template <class T>
 void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
   const Shape& shape = f.shape;
@@ -103,13 +122,10 @@ void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
       const Lanes lanes = first_lanes(clip(shape.hidden - j, 0, kLanes));
       store(c + j, load_as<T>(f.args.wide_c, f.args.c_0, row * shape.hidden + j, lanes));
     }
-    if (f.dropped) begin_dropout<T>(f, direction, b, f.args.wide, f.args.h_0);
-    for (int64_t j = 0; f.args.wide && j < shape.output(); j += kLanes) {
-      const Lanes lanes = first_lanes(shape.output() - j);
-      const vec h_0 = load_as<T>(true, f.args.h_0, row * shape.output() + j, lanes);
-      for (int64_t slot = 0; slot < 2; ++slot) {
-        T::store(f.h[direction] + (slot * shape.batch + b) * shape.output() + j, h_0, lanes);
-      }
+    if constexpr (T::kInteger) {
+      begin_integers(f, direction, b);
+    } else {
+      begin_h(f, direction, b);
     }
   }
 }
@@ -118,7 +134,9 @@ void begin_states(const Forward<T>& f, int64_t direction, Range rows) {
 template <class T>
 void prepare_forward(const Forward<T>& f, int64_t d, const Share& share) {
   begin_states(f, d, share.own_rows());
-  if (!f.args.packed[d]) pack_share<T>(f.shape, f.args.weights[d], f.weights[d], share);
+  if constexpr (!T::kInteger) {  // whose weights come packed
+    if (!f.args.packed[d]) pack_share<T>(f.shape, f.args.weights[d], f.weights[d], share);
+  }
 }
 
 // The steps [begin, end), of one chunk. False: another thread does the rest.
@@ -134,9 +152,11 @@ bool forward_chunk(const Forward<T>& f, int64_t direction, int64_t begin, int64_
     const Step step(shape, direction, n);
     const int64_t row_end = clip(step.rows(), share.rows.begin, share.rows.end);
     forward_gates(f, step, chunk, share, row_end);
-    if (shape.projection) {
-      if (!share.meet_in_step()) return false;
-      project_output(f, step, share, row_end);
+    if constexpr (!T::kInteger) {  // whose layers have no projection
+      if (shape.projection) {
+        if (!share.meet_in_step()) return false;
+        project_output(f, step, share, row_end);
+      }
     }
     if (!share.meet_in_step()) return false;
     if (share.member == 0 || share.splits_rows) {

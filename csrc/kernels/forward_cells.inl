@@ -8,15 +8,21 @@ struct Cell {
   float* c;
   typename T::Element* gates;  // or null: not kept
   typename T::Element* h;
-  float* wide;  // or null: h is enough
+  float* wide;      // or null: h is enough
+  float h_inverse;  // of integers: 1 over the unit of h
 };
 
 template <class T>
 inline __attribute__((always_inline)) Cell<T> cell_at(const Forward<T>& f, const Step& step,
                                                       int64_t b, int64_t block) {
   const int64_t unit = block * kLanes;
-  Cell<T> cell{f.c_prev(step, b) + unit, f.c_at(step, b) + unit, nullptr, f.hidden(step, b) + unit,
-               nullptr};
+  Cell<T> cell{f.c_prev(step, b) + unit,
+               f.c_at(step, b) + unit,
+               nullptr,
+               f.hidden(step, b) + unit,
+               nullptr,
+               1};
+  if constexpr (T::kInteger) cell.h_inverse = 1 / f.h_units[step.direction][b];
   if (f.args.c) cell.gates = f.gates(step, b) + Shape::place_of_gates(unit);
   if (f.args.wide && !f.shape.projection) {
     cell.wide = static_cast<float*>(f.args.y) + f.y_at(step, step.row() + b) + unit;
@@ -77,7 +83,9 @@ inline __attribute__((always_inline)) void forward_cells(const Cell<T> (&cells)[
     const vec h = z[n][3] * c[n];
     if (cells[n].wide) store(cells[n].wide, h, lanes);
     // Before a projection its rows are padded, and are read in whole words.
-    if (whole || padded_h) {
+    if (T::kInteger) {
+      T::store(cells[n].h, h * cells[n].h_inverse);
+    } else if (whole || padded_h) {
       T::store(cells[n].h, h);
     } else {
       T::store(cells[n].h, h, lanes);

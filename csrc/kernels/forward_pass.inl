@@ -13,6 +13,8 @@ struct Forward {
   float* c[kMaxDirections];        // [B, H']: c_0, then the running state unless args.c keeps it
   Element* h[kMaxDirections];      // wide: [2][B, O], h_0 and then h of even and of odd steps
   Element* input[kMaxDirections];  // wide: [N, I], x in the type
+  float* h_units[kMaxDirections];  // [B]: of integers, what 1 stands for in each row of h
+  float* x_units[kMaxDirections];  // [N]: and of x
   Element* m[kMaxDirections];      // [B, H']: h before its projection
   // Where h is dropped, of each direction [B, O]: the mask, and h_0 as the first gates see it.
   float* mask[kMaxDirections];
@@ -22,7 +24,7 @@ struct Forward {
   Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& arena);
 
   const Element* x(int64_t direction, int64_t row) const {
-    if (args.wide) return input[direction] + row * shape.input;
+    if (args.wide) return input[direction] + row * row_size<T>(shape.input);
     return static_cast<const Element*>(args.x) + mapped(args.x_rows, row) * shape.input;
   }
   // Where a row of y stands in args.y.
@@ -31,12 +33,14 @@ struct Forward {
   }
   // h of a step as the next one reads it; that is y, unless y is wide.
   Element* y(const Step& step, int64_t b) const {
-    if (args.wide) return h[step.direction] + (step.n % 2 * shape.batch + b) * shape.output();
+    if (args.wide) {
+      return h[step.direction] + (step.n % 2 * shape.batch + b) * row_size<T>(shape.output());
+    }
     return static_cast<Element*>(args.y) + y_at(step, step.row() + b);
   }
   // h of the step before.
   const Element* h_before(const Step& step, int64_t b) const {
-    const int64_t size = shape.output();
+    const int64_t size = row_size<T>(shape.output());
     if (args.wide) return h[step.direction] + ((step.n + 1) % 2 * shape.batch + b) * size;
     if (b < step.continuing) {
       return static_cast<const Element*>(args.y) + y_at(step, step.row_before + b);

@@ -58,6 +58,14 @@ void forward_in_wavefront(const ForwardArgs* layers, int64_t count, Arena arena)
   run_on_threads(wavefront_threads(layers->shape, count), forward_wave<T>, &wave);
 }
 
+template <class T>
+void run_layer(const ForwardArgs& args, Arena arena) {
+  if constexpr (!T::kInteger) {
+    if (decodes(args)) return run_decode<T>(args);
+  }
+  run_forward<T>(args, arena);
+}
+
 // Of two layers that are not at work at a time, y's memory serves every other one.
 template <class T>
 void forward_in_turn(const ForwardArgs* layers, int64_t count, Arena arena) {
@@ -71,11 +79,7 @@ void forward_in_turn(const ForwardArgs* layers, int64_t count, Arena arena) {
     args.x = x;
     if (!args.y) args.y = places[l % 2];
     x = args.y;
-    if (decodes(args)) {
-      run_decode<T>(args);
-    } else {
-      run_forward<T>(args, arena);
-    }
+    run_layer<T>(args, arena);
   }
 }
 
@@ -97,14 +101,14 @@ size_t forward_bytes(const ForwardArgs* layers, int64_t count) {
 }
 
 inline size_t forward_workspace(const ForwardArgs* layers, int64_t count) {
-  return with_type(layers->type,
-                   [&](auto type) { return forward_bytes<decltype(type)>(layers, count); });
+  return with_forward_type(layers->type,
+                           [&](auto type) { return forward_bytes<decltype(type)>(layers, count); });
 }
 
 inline bool reads_packed(const ForwardArgs& args) { return !decodes(args); }
 
 inline void forward(const ForwardArgs* layers, int64_t count, void* workspace) {
-  with_type(layers->type, [&](auto type) {
+  with_forward_type(layers->type, [&](auto type) {
     if (goes_in_wavefront(layers->shape, count)) {
       forward_in_wavefront<decltype(type)>(layers, count, Arena(workspace));
     } else {

@@ -9,11 +9,15 @@ inline void forward_factors(const Forward<T>& f, const Step& step, int64_t b, in
   for (int r = 0; r < R; ++r) {
     factors[0].rows[r] = reinterpret_cast<const char*>(f.x(step.direction, step.row() + b + r));
     factors[1].rows[r] = reinterpret_cast<const char*>(f.h_prev(step, b + r));
+    if constexpr (T::kInteger) {
+      factors[0].units[r] = f.x_units[step.direction][step.row() + b + r];
+      factors[1].units[r] = f.h_units[step.direction][b + r];
+    }
   }
   set_depth<T>(factors[0], f.shape.input);
   set_depth<T>(factors[1], f.shape.output());
-  factors[0].apart = words<T>(f.shape.input) * kGates * kLanes;
-  factors[1].apart = words<T>(f.shape.output()) * kGates * kLanes;
+  factors[0].apart = packed_words<T>(f.shape.input) * kGates * kLanes;
+  factors[1].apart = packed_words<T>(f.shape.output()) * kGates * kLanes;
   factors[0].weights = weights.ih + block * factors[0].apart;
   factors[1].weights = weights.hh + block * factors[1].apart;
 }
@@ -34,17 +38,19 @@ void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int
   Factor<R> factors[2];
   forward_factors<T, R>(f, step, b, block, factors);
   vec z[R][kGates];
-  product<T, R, kGates, 1>(z, factors + !f.fused, 1 + f.fused, add);
+  gate_sums<T, R, 1>(z, factors + !f.fused, 1 + f.fused, add);
   const int64_t units = f.shape.hidden - block * kLanes;
-  if (f.args.noise.any()) {
+  if constexpr (!T::kInteger) {  // which have no noise
+    if (f.args.noise.any()) {
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      alignas(64) float own[kGates * kLanes];
+      for (int r = 0; r < R; ++r) {
+        alignas(64) float own[kGates * kLanes];
 #pragma GCC unroll 4
-      for (int i = 0; i < kGates; ++i) store(own + i * kLanes, z[r][i]);
-      noisy_cell(f, step, b + r, block, own);
+        for (int i = 0; i < kGates; ++i) store(own + i * kLanes, z[r][i]);
+        noisy_cell(f, step, b + r, block, own);
+      }
+      return clear_padding(cells, units, block);
     }
-    return clear_padding(cells, units, block);
   }
   constexpr int kAtOnce = R % 3 == 0 ? 3 : R % 2 == 0 ? 2 : 1;
   for (int n = 0; n < R; n += kAtOnce) {
@@ -69,7 +75,7 @@ inline void row_gates(const Forward<T>& f, const Step& step, int64_t b, int64_t 
   const int64_t at = block * kGates * kLanes;
   const float* add = (f.fused ? f.weights[step.direction].bias : z) + at;
   vec sum[1][S * kGates];
-  product<T, 1, kGates, S>(sum, factors + !f.fused, 1 + f.fused, &add);
+  gate_sums<T, 1, S>(sum, factors + !f.fused, 1 + f.fused, &add);
   for (int i = 0; i < S * kGates; ++i) store(z + at + i * kLanes, sum[0][i]);
 }
 
@@ -86,14 +92,16 @@ inline void row_cells(const Forward<T>& f, const Step& step, int64_t b, int64_t 
     for (int i = 0; i < kGates; ++i) own[n][i] = load(z + ((block + n) * kGates + i) * kLanes);
   }
   const int64_t units = f.shape.hidden - (block + N - 1) * kLanes;
-  if (f.args.noise.any()) {
-    for (int n = 0; n < N; ++n) {
-      noisy_cell(f, step, b, block + n, z + (block + n) * kGates * kLanes);
-    }
-  } else {
-    forward_cells<T, N>(cells, own, units, f.shape.projection > 0);
-  }
   const Cell<T> last[1] = {cells[N - 1]};
+  if constexpr (!T::kInteger) {
+    if (f.args.noise.any()) {
+      for (int n = 0; n < N; ++n) {
+        noisy_cell(f, step, b, block + n, z + (block + n) * kGates * kLanes);
+      }
+      return clear_padding(last, units, block + N - 1);
+    }
+  }
+  forward_cells<T, N>(cells, own, units, f.shape.projection > 0);
   clear_padding(last, units, block + N - 1);
 }
 

@@ -2,8 +2,8 @@
 
 // The weights of one direction, packed.
 struct PackedWeights {
-  float* hh;    // [blocks][words of O][4][kLanes]
-  float* ih;    // [blocks][words of I][4][kLanes]
+  float* hh;    // [blocks][packed words of O][4][kLanes]
+  float* ih;    // [blocks][packed words of I][4][kLanes]
   float* bias;  // [blocks][4][kLanes]
   float* hr;    // [panels][words of H][up to kColumns][kLanes], with a projection
 };
@@ -12,8 +12,8 @@ template <class T>
 inline PackedWeights place_weights(const Shape& shape, Arena& arena) {
   const int64_t gates = vectors(shape.hidden) * kGates * kLanes;
   const int64_t projected = vectors(shape.projection) * kLanes;
-  return {arena.take<float>(gates * words<T>(shape.output())),
-          arena.take<float>(gates * words<T>(shape.input)), arena.take<float>(gates),
+  return {arena.take<float>(gates * packed_words<T>(shape.output())),
+          arena.take<float>(gates * packed_words<T>(shape.input)), arena.take<float>(gates),
           arena.take<float>(projected * words<T>(shape.hidden))};
 }
 
@@ -49,9 +49,32 @@ void pack_share(const Shape& shape, const Weights<const void*>& weights, const P
   }
 }
 
+#if defined(__AVX512VNNI__)
+// The same of weights that are floats, packed as 8 bits.
+inline void pack_int8_share(const Shape& shape, const Weights<const void*>& weights,
+                            const PackedWeights& out, const Share& share) {
+  const float* hh = static_cast<const float*>(weights.hh);
+  const float* ih = static_cast<const float*>(weights.ih);
+  const Range blocks = share.part(vectors(shape.hidden));
+  for (int64_t block = blocks.begin; block < blocks.end; ++block) {
+    const int64_t unit = block * kLanes;
+    const int64_t units = shape.hidden - unit < kLanes ? shape.hidden - unit : kLanes;
+    for (int64_t gate = 0; gate < kGates; ++gate) {
+      const auto pack_gate = [&](const float* weight, int64_t depth, float* to) {
+        pack_int8_gate(weight + (gate * shape.hidden + unit) * depth, units, depth,
+                       to + block * packed_words<Int8>(depth) * kGates * kLanes + gate * kLanes);
+      };
+      pack_gate(hh, shape.output(), out.hh);
+      pack_gate(ih, shape.input, out.ih);
+    }
+    pack_bias<Float32>(weights, shape.hidden, unit, out.bias + block * kGates * kLanes);
+  }
+}
+#endif
+
 inline size_t packed_size(const Shape& shape, Type type) {
   Arena arena(nullptr);
-  with_type(type, [&](auto type) { place_weights<decltype(type)>(shape, arena); });
+  with_forward_type(type, [&](auto type) { place_weights<decltype(type)>(shape, arena); });
   return arena.used() / sizeof(float);
 }
 
@@ -65,7 +88,10 @@ struct Packing {
 template <class T>
 void pack_part(Share share, void* context) {
   const Packing<T>& p = *static_cast<const Packing<T>*>(context);
-  pack_share<T>(p.shape, p.weights, p.out, share);
+#if defined(__AVX512VNNI__)
+  if constexpr (T::kInteger) return pack_int8_share(p.shape, p.weights, p.out, share);
+#endif
+  if constexpr (!T::kInteger) pack_share<T>(p.shape, p.weights, p.out, share);
 }
 
 template <class T>
@@ -79,5 +105,5 @@ void run_pack(const Shape& layer, const Weights<const void*>& weights, float* pa
 
 inline void pack(const Shape& shape, Type type, const Weights<const void*>& weights,
                  float* packed) {
-  with_type(type, [&](auto type) { run_pack<decltype(type)>(shape, weights, packed); });
+  with_forward_type(type, [&](auto type) { run_pack<decltype(type)>(shape, weights, packed); });
 }

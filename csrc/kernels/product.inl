@@ -13,6 +13,7 @@ constexpr int64_t kDepth = 32;
 template <int R>
 struct Factor {
   const char* rows[R];
+  float units[R];        // of integers: what 1 stands for in each row
   int64_t depth;         // words, but for a last one that is half full
   bool half;             // whether there is such a word
   const float* weights;  // of the first block of columns

@@ -7,15 +7,17 @@ void input_tile(const Forward<T>& f, int64_t direction, int64_t row, int64_t blo
   const PackedWeights& weights = f.weights[direction];
   const int64_t gates = kGates * kLanes;
   Factor<R> factor;
-  for (int r = 0; r < R; ++r)
+  for (int r = 0; r < R; ++r) {
     factor.rows[r] = reinterpret_cast<const char*>(f.x(direction, row + r));
+    if constexpr (T::kInteger) factor.units[r] = f.x_units[direction][row + r];
+  }
   set_depth<T>(factor, f.shape.input);
-  factor.weights = weights.ih + block * words<T>(f.shape.input) * gates;
+  factor.weights = weights.ih + block * packed_words<T>(f.shape.input) * gates;
   factor.apart = 0;
   const float* bias[R];
   for (int r = 0; r < R; ++r) bias[r] = weights.bias + block * gates;
   vec z[R][kGates];
-  product<T, R, kGates, 1>(z, &factor, 1, bias);
+  gate_sums<T, R, 1>(z, &factor, 1, bias);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     float* to = out + r * vectors(f.shape.hidden) * gates;

@@ -7,8 +7,10 @@
 
 struct Float32 {
   typedef float Element;
+  static constexpr bool kInteger = false;
   static constexpr int64_t kPerWord = 1;
-  static constexpr int kParts = 1;  // products that one pair of words takes
+  static constexpr int64_t kHeader = 0;  // words before those of a packed block
+  static constexpr int kParts = 1;       // products that one pair of words takes
 
   static vec load(const float* p) { return FASTLSTM_ISA::load(p); }
   static vec load(const float* p, Lanes m) { return FASTLSTM_ISA::load(p, m); }
@@ -26,7 +28,9 @@ inline ivec floats_as_bits(vec a) { return reinterpret_cast<ivec>(a); }
 // The upper half of a float: Brain floating point.
 struct BFloat16 {
   typedef uint16_t Element;
+  static constexpr bool kInteger = false;
   static constexpr int64_t kPerWord = 2;
+  static constexpr int64_t kHeader = 0;
 #if defined(__AVX512BF16__)
   static constexpr int kParts = 1;
   static vec part(vec word, int) { return word; }
@@ -127,22 +131,38 @@ struct BFloat16 {
 #endif
 };
 
-// From index `at` of a buffer of T, or of float if `wide`.
+// From index `at` of a buffer of T, or of float if `wide`, as with integers it always is.
 template <class T>
 inline vec load_as(bool wide, const void* buffer, int64_t at, Lanes m) {
-  if (wide) return load(static_cast<const float*>(buffer) + at, m);
-  return T::load(static_cast<const typename T::Element*>(buffer) + at, m);
+  if constexpr (!T::kInteger) {
+    if (!wide) return T::load(static_cast<const typename T::Element*>(buffer) + at, m);
+  }
+  return load(static_cast<const float*>(buffer) + at, m);
 }
 template <class T>
 inline void store_as(bool wide, void* buffer, int64_t at, vec a, Lanes m) {
-  if (wide) return store(static_cast<float*>(buffer) + at, a, m);
-  T::store(static_cast<typename T::Element*>(buffer) + at, a, m);
+  if constexpr (!T::kInteger) {
+    if (!wide) return T::store(static_cast<typename T::Element*>(buffer) + at, a, m);
+  }
+  store(static_cast<float*>(buffer) + at, a, m);
 }
 
 // Words that hold `depth` elements.
 template <class T>
 inline int64_t words(int64_t depth) {
   return (depth + T::kPerWord - 1) / T::kPerWord;
+}
+
+// Those of a packed block of units, its header included.
+template <class T>
+inline int64_t packed_words(int64_t depth) {
+  return T::kHeader + words<T>(depth);
+}
+
+// Elements from one row of an operand that the kernels made to the next.
+template <class T>
+inline int64_t row_size(int64_t elements) {
+  return T::kInteger ? (elements + kLanes - 1) / kLanes * kLanes : elements;
 }
 
 // body(Float32) or body(BFloat16).

@@ -17,6 +17,8 @@ namespace {
 #include "cell.inl"
 #include "product.inl"
 #include "packing.inl"
+#include "int8.inl"
+#include "gate_sums.inl"
 #include "fingerprint.inl"
 #include "step.inl"
 #include "noise.inl"
@@ -26,6 +28,7 @@ namespace {
 #include "forward_pass.inl"
 #include "forward_cells.inl"
 #include "forward_tile.inl"
+#include "int8_rows.inl"
 #include "projections.inl"
 #include "decode.inl"
 #include "forward.inl"
@@ -53,7 +56,9 @@ extern const Kernels kernels{FASTLSTM_STRING(FASTLSTM_ISA),
                              &packed_size,
                              &pack,
                              &fingerprint,
-                             &round_to_bfloat16};
+                             &round_to_bfloat16,
+                             &round_to_int8,
+                             kMultipliesInt8};
 
 }  // namespace FASTLSTM_ISA
 }  // namespace fastlstm

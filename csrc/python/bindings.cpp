@@ -37,10 +37,10 @@ py::object pooled_tensor(const std::vector<std::int64_t>& shape, bool bfloat16) 
 
 std::unique_ptr<Stream> make_stream(std::int64_t batch, std::int64_t input, std::int64_t hidden,
                                     std::int64_t projection, std::int64_t layers, bool bfloat16,
-                                    bool wide, double zoneout_c, double zoneout_h) {
+                                    const std::string& held, double zoneout_c, double zoneout_h) {
   const Shape shape{1, batch, input, hidden, projection, 1, nullptr, 1};
   const Noise noise{0, 0, 0, zoneout_c, zoneout_h, true};
-  return std::make_unique<Stream>(shape, layers, type_of(bfloat16), wide, noise);
+  return std::make_unique<Stream>(shape, layers, bfloat16, held, noise);
 }
 
 void set_weights(Stream& stream, std::int64_t layer, const Addresses& addresses) {
@@ -74,6 +74,9 @@ PYBIND11_MODULE(_C, m, py::mod_gil_not_used()) {
   m.def("isas", &isas, "Names of the variants that this CPU runs, best last.");
   m.def("isa", [] { return active().name; }, "Name of the variant in use.");
   m.def("select_isa", &select_isa, py::arg("name"), "Uses the named variant from now on.");
+  py::class_<PackedWeights>(m, "PackedWeights")
+      .def(py::init<const Sizes::Numbers&, const std::string&, bool, const Addresses&>(),
+           py::call_guard<py::gil_scoped_release>());
   m.def("forward", &forward, py::call_guard<py::gil_scoped_release>());
   m.def("backward", &backward, py::call_guard<py::gil_scoped_release>());
   m.def("misfit", &misfit_at, py::call_guard<py::gil_scoped_release>());

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "weight_cache.h"
 #include "workspace.h"
 
 namespace fastlstm {
@@ -50,17 +49,35 @@ std::int64_t misfit(const std::int64_t* map, std::int64_t count, std::int64_t ro
   return -1;
 }
 
-void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addresses& weights,
-             const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<4>& kept,
-             const Rates& rates, Seed seed) {
+PackedWeights::PackedWeights(const Sizes::Numbers& numbers, const std::string& held, bool noisy,
+                             const Addresses& weights)
+    : kernels(active()) {
+  const Sizes sizes(numbers);
+  of.resize(sizes.layers * kMaxDirections);
+  form = form_of(kernels, sizes.layer(0), false, held, noisy);
+  for (std::int64_t l = 0; l < sizes.layers; ++l) {
+    const Shape shape = sizes.layer(l);
+    Weights<const void*> own[kMaxDirections];
+    sizes.set_weights(own, weights, l);
+    for (std::int64_t d = 0; d < shape.directions; ++d) {
+      of[l * kMaxDirections + d] = pack_weights(kernels, shape, form, own[d]);
+    }
+  }
+}
+
+void forward(const Sizes::Numbers& numbers, bool bfloat16, const std::string& held,
+             const PackedWeights* given, const Addresses& weights, const AddressesOf<3>& in,
+             const AddressesOf<3>& out, const AddressesOf<4>& kept, const Rates& rates, Seed seed) {
   const Kernels& kernels = active();
   const Sizes sizes(numbers);
   const Elements elements(sizes.layer(0), sizes.rows());
-  const std::int64_t size = bfloat16 && !wide ? 2 : 4;
+  const bool noisy = noise_of(0, rates, seed).any();
+  const Form form = form_of(kernels, sizes.layer(0), bfloat16, held, noisy);
+  const std::int64_t size = form.element();
   std::vector<ForwardArgs> layers(sizes.layers);
   std::vector<Packed> packed(sizes.layers * kMaxDirections);
   for (std::int64_t l = 0; l < sizes.layers; ++l) {
-    ForwardArgs& args = layers[l] = {sizes.layer(l), type_of(bfloat16), wide, wide};
+    ForwardArgs& args = layers[l] = {sizes.layer(l), form.type, form.wide, form.wide};
     sizes.set_weights(args.weights, weights, l);
     args.x = pointer(in[0]);
     args.h_0 = layer_of(in[1], l, elements.h, size);
@@ -72,10 +89,12 @@ void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addr
     args.c = static_cast<float*>(layer_of(kept[1], l, elements.kept, sizeof(float)));
     args.noise = noise_of(l, rates, seed);
     args.dropped = layer_of(kept[3], l, elements.y, size);
-    const bool keeps_packed = !args.gates && kernels.reads_packed(args);
+    const bool keeps_packed = !args.gates && (form.rounds() || kernels.reads_packed(args));
     for (std::int64_t d = 0; keeps_packed && d < args.shape.directions; ++d) {
       Packed& own = packed[l * kMaxDirections + d];
-      own = cached_weights(kernels, args.shape, args.type, wide, args.weights[d]);
+      own = given && &given->kernels == &kernels && given->form.type == form.type
+                ? given->of[l * kMaxDirections + d]
+                : cached_weights(kernels, args.shape, form, args.weights[d]);
       args.packed[d] = own.get();
     }
   }

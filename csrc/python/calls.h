@@ -3,9 +3,11 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "lstm.h"
+#include "weight_cache.h"
 
 namespace fastlstm {
 
@@ -83,11 +85,23 @@ inline Type type_of(bool bfloat16) { return bfloat16 ? Type::kBFloat16 : Type::k
 using Rates = std::array<double, 3>;
 using Seed = std::optional<std::int64_t>;
 
-// The active variant on a stack of layers. `in`: x, h_0, c_0; `out`: y, h_n, c_n; `kept`: gates and
-// c of all layers, y of all but the last, and h as it was dropped of all; 0: not wanted.
-void forward(const Sizes::Numbers& numbers, bool bfloat16, bool wide, const Addresses& weights,
-             const AddressesOf<3>& in, const AddressesOf<3>& out, const AddressesOf<4>& kept,
-             const Rates& rates, Seed seed);
+// The packed weights of a stack that Python keeps, for the variant that was active.
+struct PackedWeights {
+  // `held` and `noisy` as for form_of, of a layer of floats.
+  PackedWeights(const Sizes::Numbers& numbers, const std::string& held, bool noisy,
+                const Addresses& weights);
+
+  const Kernels& kernels;
+  Form form;
+  std::vector<Packed> of;  // [layers][kMaxDirections]
+};
+
+// The active variant on a stack of layers; `held` as for form_of, `given` its packed weights, not
+// read if of another form, or null. `in`: x, h_0, c_0; `out`: y, h_n, c_n; `kept`: gates and c of
+// all layers, y of all but the last, and h as it was dropped of all; 0: not wanted.
+void forward(const Sizes::Numbers& numbers, bool bfloat16, const std::string& held,
+             const PackedWeights* given, const Addresses& weights, const AddressesOf<3>& in,
+             const AddressesOf<3>& out, const AddressesOf<4>& kept, const Rates& rates, Seed seed);
 
 // `in`: x, h_0, c_0, the last layer's y, gates, c, the other layers' y, and h as it was dropped;
 // `arriving`: dy, dh_n, dc_n, or 0; `out`: dx, or 0, dh_0, dc_0; `dweights`: of a layer all 0: not

@@ -101,7 +101,8 @@ py::object Direct::forward(py::handle x, py::handle h_0, py::handle c_0, py::obj
   if (!read.fits()) return py::none();
   {
     const py::gil_scoped_release nogil;
-    fastlstm::forward(s.numbers(threads), read.bfloat16(), false, weights, in, out, kept, {}, {});
+    const bool bfloat16 = read.bfloat16();
+    fastlstm::forward(s.numbers(threads), bfloat16, "", nullptr, weights, in, out, kept, {}, {});
   }
   return py::make_tuple(y, h_n, c_n, below, c, gates);
 }

@@ -25,6 +25,7 @@ from fastlstm.backends.cpu_checks import (
     checked_weights,
     offsets_of,
 )
+from fastlstm.backends.cpu_kept import kept_weights
 from fastlstm.backends.cpu_memory import KEPT, like, new
 from fastlstm.noise import NONE, Noise
 
@@ -104,12 +105,14 @@ def forward(
     if save:
         width = directions * padded(hidden)
         below, c, gates = _saved(x, num_layers, packed, features, width, noise.drops)
-    # Weights and h in bfloat16, all else not; the kernels save nothing that way.
-    wide = precision == "bf16" and dtype is torch.float32 and not save
+    # Weights and h in fewer bits, all else not; the kernels save nothing that way.
+    held = precision if dtype is torch.float32 and not save else ""
+    sizes = _sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows)
     _C.forward(
-        _sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows),
-        wide or dtype is torch.bfloat16,
-        wide,
+        sizes,
+        dtype is torch.bfloat16,
+        held,
+        kept_weights(held, weights, sizes, noise),
         [w.data_ptr() for w in weights],
         (x.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
         (y.data_ptr(), h_n.data_ptr(), c_n.data_ptr()),
@@ -264,15 +267,14 @@ def make_stream(
     weights: Sequence[Sequence[Tensor]],
     batch: int,
     projection: int,
-    bf16: bool,
+    precision: str,
     zoneout: tuple[float, float],
 ) -> _C.Stream:
     """The kernels' side of a `fastlstm.stream.Stream`, its state zero, without weights yet."""
     weight_ih = weights[0][0]
-    wide = bf16 and weight_ih.dtype is torch.float32
+    held = precision if weight_ih.dtype is torch.float32 else ""
     sizes = batch, weight_ih.shape[1], weight_ih.shape[0] // 4, projection, len(weights)
-    of_type = wide or weight_ih.dtype is torch.bfloat16, wide
-    return _C.Stream(*sizes, *of_type, *zoneout)
+    return _C.Stream(*sizes, weight_ih.dtype is torch.bfloat16, held, *zoneout)
 
 
 def set_stream_weights(
