@@ -16,7 +16,8 @@ from fastlstm.rnnlm.text_options import TextOptions
 from fastlstm.rnnlm.training_options import TrainingOptions
 
 GROUPS = {"text": TextOptions, "model": ModelOptions, "training": TrainingOptions}
-EXTRA = {"numpy", "rich", "safetensors"}  # what fastlstm[train] adds
+# what fastlstm[train] adds
+EXTRA = {"jieba", "numpy", "rich", "safetensors", "tokenizers", "zstandard"}
 
 
 def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -64,8 +65,10 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=_not_empty,
         default="stdlib",
         metavar="TEXT",
-        help="a text file; 'stdlib', the source of Python's standard library (default); or "
-        "'france', generated, whose best possible perplexity is known",
+        help="a text file (.gz, .zst and .jsonl too), or a folder with a file each for train, "
+        "valid and test; 'stdlib', the source of Python's standard library (default); 'hf:NAME', "
+        "by the library datasets; or 'france', 'markov' or 'dyck', generated, whose best possible "
+        "perplexity is known",
     )
     parser.add_argument(
         "--out", type=_not_empty, metavar="RUN", help="run folder (default runs/TEXT-TIME)"
@@ -152,6 +155,11 @@ def _add_eval(parser: argparse.ArgumentParser) -> None:
         type=_not_empty,
         metavar="TEXT",
         help="text file (default the run's validation part)",
+    )
+    parser.add_argument(
+        "--part",
+        choices=("train", "valid", "test"),
+        help="part of the run's own text, in place of TEXT (default valid)",
     )
     _add_checkpoint(parser)
 

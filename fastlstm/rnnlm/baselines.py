@@ -4,18 +4,27 @@ Both are trained on the training part and measured on the validation part, in na
 RNN that does not beat the bigram has learnt nothing that needs a state.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from fastlstm.rnnlm.vocabulary import Tokens
 
 
-def unigram_loss(train: Tokens, valid: Tokens, vocabulary_size: int) -> float:
-    """Cross entropy of valid under the token frequencies of train, add-one smoothed (Laplace)."""
-    return float(-np.log(_unigram(train, vocabulary_size)[valid]).mean())
+def unigram_loss(train: Iterable[Tokens], valid: Tokens, vocabulary_size: int) -> float:
+    """Cross entropy of valid under the token frequencies of train, add-one smoothed (Laplace).
+
+    train: the tokens, in blocks.
+    """
+    counts = np.zeros(vocabulary_size, dtype=np.int64)
+    for block in train:
+        counts += np.bincount(block, minlength=vocabulary_size)
+    return float(-np.log(_unigram(counts)[valid]).mean())
 
 
-def bigram_loss(train: Tokens, valid: Tokens, vocabulary_size: int, start: int) -> float:
+def bigram_loss(train: Iterable[Tokens], valid: Tokens, vocabulary_size: int, start: int) -> float:
     """Cross entropy under a bigram model interpolated with the unigram by Witten and Bell's rule.
 
     p(w | v) = (c(v, w) + n(v) p(w)) / (c(v) + n(v)), with c counts in train and n(v) the number of
@@ -23,24 +32,39 @@ def bigram_loss(train: Tokens, valid: Tokens, vocabulary_size: int, start: int) 
     `start` is the token before the first one of either text.
     """
     size = vocabulary_size
-    pairs, counts = np.unique(_pairs(train, size, start), return_counts=True)
+    pairs, counts = _count_pairs(train, size, start)
     previous = pairs // size
     total = np.bincount(previous, weights=counts, minlength=size)
     successors = np.bincount(previous, minlength=size)
+    unigram = _unigram(np.bincount(pairs % size, weights=counts, minlength=size))
     asked = _pairs(valid, size, start)
     at = np.minimum(np.searchsorted(pairs, asked), len(pairs) - 1)
     count = np.where(pairs[at] == asked, counts[at], 0)
     history = asked // size
-    backoff = _unigram(train, size)[valid]
     seen = successors[history]
     # a history never seen leaves the unigram alone: 0 + 1 * p over 0 + 1
     weight = np.maximum(seen, 1)
-    return float(-np.log((count + weight * backoff) / (total[history] + weight)).mean())
+    smoothed = (count + weight * unigram[valid]) / (total[history] + weight)
+    return float(-np.log(smoothed).mean())
 
 
-def _unigram(tokens: Tokens, size: int) -> npt.NDArray[np.float64]:
+def _unigram(counts: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """Add-one smoothed probability of each token."""
-    return (np.bincount(tokens, minlength=size) + 1.0) / (len(tokens) + size)
+    smoothed: npt.NDArray[np.float64] = (counts + 1.0) / (counts.sum() + len(counts))
+    return smoothed
+
+
+def _count_pairs(
+    train: Iterable[Tokens], size: int, start: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The different pairs of a text in blocks, ascending, and how often each comes."""
+    pairs = counts = np.zeros(0, dtype=np.int64)
+    for block in train:
+        new, times = np.unique(_pairs(block, size, start), return_counts=True)
+        start = int(block[-1])
+        pairs, place = np.unique(np.concatenate([pairs, new]), return_inverse=True)
+        counts = np.bincount(place, weights=np.concatenate([counts, times])).astype(np.int64)
+    return pairs, counts
 
 
 def _pairs(tokens: Tokens, size: int, start: int) -> npt.NDArray[np.int64]:

@@ -10,11 +10,13 @@ from rich.console import Console
 
 from fastlstm.rnnlm.arguments import given_options
 from fastlstm.rnnlm.checkpoint import load_training, load_weights
+from fastlstm.rnnlm.chunks import check_utf8
 from fastlstm.rnnlm.comparison import compare_training
 from fastlstm.rnnlm.config import make_config
-from fastlstm.rnnlm.corpus import check_utf8, read_corpus, read_text
-from fastlstm.rnnlm.dataset import Dataset, Streams, encode_text, make_dataset
+from fastlstm.rnnlm.corpus import is_file, read_corpus
+from fastlstm.rnnlm.dataset import Dataset, encode_text, make_dataset, make_streams, part_of
 from fastlstm.rnnlm.evaluation import evaluate
+from fastlstm.rnnlm.files import read_text
 from fastlstm.rnnlm.model import make_model
 from fastlstm.rnnlm.report import Report, describe, describe_unknown, make_console, print_header
 from fastlstm.rnnlm.result import floor_scores, print_result, print_validation, write_sample
@@ -32,13 +34,14 @@ from fastlstm.rnnlm.training import Training, start_training
 from fastlstm.rnnlm.training_options import SEEDS
 from fastlstm.rnnlm.verdict import print_comparison
 
+PARTS = {"train": "training part", "valid": "validation part", "test": "test part"}
 STOPPED = 130  # exit code of an interrupted run, as a shell gives it for Ctrl-C
 
 
 def run_train(args: argparse.Namespace) -> int:
     """Train a new run, or with --verify compare fastlstm with torch.nn.LSTM and save nothing."""
     config = make_config(given_options(args), args.verify)
-    if config.text not in ("stdlib", "france"):
+    if is_file(config.text):
         config = replace(config, text=str(Path(config.text).absolute()))
     for option, value in (("--out", args.out), ("--stop-after", args.stop_after)):
         if args.verify and value is not None:
@@ -93,11 +96,14 @@ def run_eval(args: argparse.Namespace) -> int:
     model = make_model(len(run.vocabulary), run.config, device)
     step = load_weights(run, args.checkpoint, model)
     if args.text is None:
-        origin, text = "validation part", _dataset_of(run).valid
+        part = args.part or "valid"
+        origin, text = PARTS[part], part_of(_dataset_of(run), part)
+    elif args.part is not None:
+        raise ValueError("--part is of the run's own text: give it or TEXT, not both")
     else:
-        origin, data = args.text, read_text(Path(args.text))
+        origin, data = args.text, read_text(Path(args.text), run.config.field)
         if run.config.level != "byte":
-            check_utf8(data, origin)
+            check_utf8([data], origin)
         text = encode_text(run.vocabulary, data)
     score = evaluate(model, text, run.vocabulary.start)
     print(f"{args.checkpoint} checkpoint, step {step}; {origin}, {score.tokens:,} tokens")
@@ -130,8 +136,7 @@ def _train(
     """Train a run to its end, or to `until`, and show what came of it."""
     config = run.config
     device = training.model.decoder.weight.device
-    tokens = dataset.train.tokens.to(device)
-    streams = Streams(tokens, run.vocabulary.start, config.batch, config.window)
+    streams = make_streams(dataset, config, device)
     total_steps = config.total_steps(len(streams))
     stop = total_steps if until is None else min(until, total_steps)
     report = Report(console, config.level, total_steps, training.step)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from fastlstm.rnnlm.config import Config
-from fastlstm.rnnlm.dataset import Dataset, Streams
+from fastlstm.rnnlm.dataset import Dataset, Streams, make_streams
 from fastlstm.rnnlm.model import RNNLM, State, make_model
 from fastlstm.rnnlm.training import (
     Training,
@@ -93,8 +93,7 @@ def compare_training(
     model.load_state_dict(ours.model.state_dict())
     theirs = start_training(model, config)
     judge = _Judge(model)
-    start = dataset.vocabulary.start
-    streams = Streams(dataset.train.tokens.to(device), start, config.batch, config.window)
+    streams = make_streams(dataset, config, device)
     while ours.step < config.total_steps(len(streams)):
         step = _compare_step(ours, theirs, judge, streams, config)
         yield step

@@ -1,139 +1,113 @@
-"""The texts a run can train on: a file, Python's standard library, or the generated `france`."""
+"""The texts a run can train on: files, Python's standard library, data sets, generated ones."""
 
 import hashlib
-import os
-import sys
-import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from fastlstm.rnnlm.config import Config
-from fastlstm.rnnlm.france import France, generate_france
+from fastlstm.rnnlm.cache import cache_folder
+from fastlstm.rnnlm.chunks import Bytes, FileBytes
+from fastlstm.rnnlm.config import GENERATED, Config
+from fastlstm.rnnlm.dyck import generate_dyck
+from fastlstm.rnnlm.files import folder_parts, open_text
+from fastlstm.rnnlm.france import generate_france
+from fastlstm.rnnlm.generated import Generated
+from fastlstm.rnnlm.markov import generate_markov
+from fastlstm.rnnlm.stdlib import read_stdlib
 
-# directories of tests, and of packages that are installed beside the standard library
-EXCLUDED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
-STDLIB_LEAST = 1_000_000  # bytes: less than this is no standard library but a stripped remnant
-FALLBACK_MOST = 16_000_000  # bytes: whatever else lies on sys.path may be far too much
-PIECE_LEAST = 100  # bytes: shorter pieces would be all seams
-LINE_SEARCH = 65_536  # bytes looked through for a line end to split at
+HUB = "hf:"  # what a text of the library `datasets` begins with
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text: where it comes from, its bytes, and their sha256.
+    """A text: where it comes from, and its bytes.
 
-    `france` is set for the generated corpus, whose true probabilities are known.
+    data: the text to train on, of which some is held back where there is no validation text.
+    generated: set for a generated text, whose true probabilities are known.
+    others: the parts that come in texts of their own: valid, test.
     """
 
     name: str
     origin: str
-    data: bytes
-    france: France | None = None
+    data: Bytes
+    generated: Generated | None = None
+    others: dict[str, Bytes] = field(default_factory=dict)
 
     @property
+    def parts(self) -> dict[str, Bytes]:
+        """Each text by its part."""
+        return {"train": self.data, **self.others}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(map(len, self.parts.values()))
+
+    @cached_property
     def sha256(self) -> str:
         """Fingerprint of the bytes: losses are comparable only where it is the same."""
-        return hashlib.sha256(self.data).hexdigest()
+        digests = {part: _sha256(data) for part, data in self.parts.items()}
+        if len(digests) == 1:
+            return digests["train"]
+        return hashlib.sha256("".join(map(str, sorted(digests.items()))).encode()).hexdigest()
+
+
+def is_file(text: str) -> bool:
+    """Whether a run's text names a file or a folder rather than a built-in text."""
+    return text not in ("stdlib", *GENERATED) and not text.startswith(HUB)
 
 
 def read_corpus(config: Config) -> Corpus:
-    """The text that `config.text` names.
-
-    ValueError where it is empty, a directory, missing, or no UTF-8 although the level needs that.
-    """
-    if config.text == "france":
-        france = generate_france(config.france_docs, config.france_distance)
-        origin = f"france, {config.france_docs} generated documents"
-        return Corpus("france", origin, france.text.encode(), france)
+    """The text that `config.text` names; ValueError where it is empty or missing."""
+    if config.text in GENERATED:
+        generated = _generate(config)
+        return Corpus(config.text, generated.origin, generated.text.encode(), generated)
     if config.text == "stdlib":
-        corpus = _read_stdlib()
-    else:
-        path = Path(config.text)
-        corpus = Corpus(path.stem or "text", str(path), read_text(path))
-    if config.level != "byte":
-        check_utf8(corpus.data, corpus.origin)
-    return corpus
+        origin, data = read_stdlib()
+        return Corpus("stdlib", origin, data)
+    cache = cache_folder(config.cache) / "texts"
+    if config.text.startswith(HUB):
+        return _read_hub(config, cache)
+    path = Path(config.text)
+    if not path.is_dir():
+        return Corpus(path.stem or "text", str(path), _open(path, config, cache))
+    parts = {part: _open(file, config, cache) for part, file in folder_parts(path).items()}
+    return _of_parts(path.name, str(path), parts)
 
 
-def read_text(path: Path) -> bytes:
-    """The bytes of a text file; ValueError where there is none or nothing in it."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a directory, not a text file")
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    if not data:
-        raise ValueError(f"{path} is empty")
-    return data
+def _generate(config: Config) -> Generated:
+    """A generated text: the same on every Python."""
+    if config.text == "markov":
+        return generate_markov(config.symbols, config.markov_order, config.markov_alphabet)
+    if config.text == "dyck":
+        return generate_dyck(config.symbols, config.dyck_kinds, config.dyck_depth)
+    return generate_france(
+        config.france_docs,
+        config.france_distance,
+        fixed=config.france_spread == "fixed",
+        countries=config.france_countries,
+        skin=config.france_skin,
+    )
 
 
-def check_utf8(data: bytes, origin: str) -> None:
-    """ValueError with the offset of the first byte that is no UTF-8."""
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"{origin} is not UTF-8 at byte {error.start} (0x{data[error.start]:02x}); "
-            "--level byte takes any file"
-        ) from error
+def _open(path: Path, config: Config, cache: Path) -> FileBytes:
+    return open_text(path, config.field, cache)
 
 
-def split_ranges(data: bytes, fraction: float, limit: int, pieces: int) -> list[tuple[int, int]]:
-    """Byte ranges of the validation part: the tail of each of `pieces` equal stretches of the text.
+def _read_hub(config: Config, cache: Path) -> Corpus:
+    """A data set of the library `datasets`."""
+    from fastlstm.rnnlm.hub import hub_parts  # only here is the library needed
 
-    Together they hold `fraction` of the bytes but at most `limit`. One piece is the usual tail
-    split; more (char-rnn has one per stream) make validation like the training text throughout. A
-    piece starts and a stretch ends at a line, or where lines are very long at a character, so that
-    no character is cut in two.
-    """
-    whole = max(1, min(int(len(data) * fraction), limit))
-    pieces = max(1, min(pieces, whole // PIECE_LEAST))
-    stretch, held_back = len(data) // pieces, whole // pieces
-    ends = [_line_start(data, stretch * piece, held_back) for piece in range(1, pieces)]
-    ends.append(len(data))
-    starts = [_line_start(data, end - held_back, held_back // 2) for end in ends]
-    return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
+    name = config.text.removeprefix(HUB)
+    parts = hub_parts(name, config.field, cache)
+    return _of_parts(Path(name.partition(":")[0]).name, config.text, parts)
 
 
-def _line_start(data: bytes, offset: int, reach: int) -> int:
-    """The first line start at or after `offset`, or within reach of none the first character."""
-    line_end = data.find(b"\n", offset - 1, offset + min(LINE_SEARCH, reach))
-    if line_end >= 0:
-        return line_end + 1
-    while offset < len(data) - 1 and 0x80 <= data[offset] < 0xC0:  # inside a UTF-8 sequence
-        offset += 1
-    return offset
+def _of_parts(name: str, origin: str, parts: dict[str, Any]) -> Corpus:
+    train = parts.pop("train")
+    return Corpus(name, f"{origin} ({', '.join(['train', *parts])})", train, None, parts)
 
 
-def _read_stdlib() -> Corpus:
-    """Source of the standard library; where that is not installed, other source on sys.path."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    version = ".".join(map(str, sys.version_info[:3]))
-    data = b"".join(_read_sources(root, EXCLUDED))
-    if len(data) >= STDLIB_LEAST:
-        return Corpus("stdlib", f"source of Python {version}'s standard library", data)
-    parts: list[bytes] = []
-    for entry in map(Path, sys.path):
-        for source in _read_sources(entry, {"__pycache__"}):
-            parts.append(source)
-            if sum(map(len, parts)) > FALLBACK_MOST:
-                break
-    if not parts:
-        raise ValueError("no Python source is installed here: name a text file instead of stdlib")
-    return Corpus("stdlib", f"Python source on sys.path of Python {version}", b"".join(parts))
-
-
-def _read_sources(root: Path, excluded: set[str]) -> Iterator[bytes]:
-    """Python files under a folder, by relative path, each with a newline at its end."""
-    paths = []
-    for folder, names, files in os.walk(root):
-        names[:] = [name for name in names if name not in excluded]
-        paths += [Path(folder, file) for file in files if file.endswith(".py")]
-    for path in sorted(paths, key=lambda path: path.relative_to(root).as_posix()):
-        try:
-            source = path.read_bytes()
-        except OSError:  # a private or vanished file is no reason to fail
-            continue
-        yield source if source.endswith(b"\n") or not source else source + b"\n"
+def _sha256(data: Bytes) -> str:
+    return data.sha256 if isinstance(data, FileBytes) else hashlib.sha256(data[:]).hexdigest()

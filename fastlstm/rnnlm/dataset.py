@@ -1,5 +1,6 @@
 """A corpus made ready for training: split, encoded, cut into streams."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,34 +8,28 @@ import numpy.typing as npt
 import torch
 
 from fastlstm.rnnlm.config import Config
-from fastlstm.rnnlm.corpus import Corpus, split_ranges
-from fastlstm.rnnlm.france import Bounds
-from fastlstm.rnnlm.levels import build_vocabulary
+from fastlstm.rnnlm.corpus import Corpus
+from fastlstm.rnnlm.generated import Bounds
+from fastlstm.rnnlm.prepare import Preparation
+from fastlstm.rnnlm.split import split_ranges
+from fastlstm.rnnlm.tokenfile import Text as Text
+from fastlstm.rnnlm.vocabularies import PLURALS
 from fastlstm.rnnlm.vocabulary import Vocabulary
 
-
-@dataclass(frozen=True)
-class Text:
-    """An encoded text.
-
-    tokens: [N], uint8 at the byte level, int32 otherwise.
-    characters: of the raw text, bytes at the byte level; the unit of bits per character.
-    unknown: how many of the tokens are `<unk>`.
-    """
-
-    tokens: torch.Tensor
-    characters: int
-    unknown: int
+RESIDENT_MOST = 2**30  # bytes of tokens that are kept on a GPU
+RELEASE_EVERY = 64  # windows
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Both parts of a corpus under one vocabulary.
+    """The parts of a corpus under one vocabulary.
 
-    split: byte ranges of the corpus that are the validation part.
+    split: byte ranges of the text to train on that are the validation part; none where that is a
+        text of its own.
     bounds: what is exactly known of the validation part, for generated text; None where some of
         its tokens are `<unk>`, which cost less than what they stand for.
-    is_language: bool [N] over the validation tokens, for generated text at the word level.
+    is_far: bool [N] over the validation tokens, for generated text at the word level.
+    test: None where there is no such part.
     """
 
     vocabulary: Vocabulary
@@ -42,7 +37,8 @@ class Dataset:
     valid: Text
     split: list[tuple[int, int]]
     bounds: Bounds | None
-    is_language: torch.Tensor | None
+    is_far: torch.Tensor | None
+    test: Text | None = None
 
 
 def encode_text(vocabulary: Vocabulary, data: bytes) -> Text:
@@ -57,23 +53,37 @@ def make_dataset(corpus: Corpus, config: Config, vocabulary: Vocabulary | None =
 
     ValueError where a part is too short for one window.
     """
-    split = split_ranges(
-        corpus.data, config.valid_fraction, config.valid_limit, config.valid_pieces
-    )
-    gaps = zip([0, *(end for _, end in split)], [start for start, _ in split], strict=False)
-    train_data = b"".join(corpus.data[start:end] for start, end in gaps)
-    valid_data = b"".join(corpus.data[start:end] for start, end in split)
-    if vocabulary is None:
-        vocabulary = build_vocabulary(config.level, train_data, config.vocab_size)
-    train, valid = encode_text(vocabulary, train_data), encode_text(vocabulary, valid_data)
+    split = []
+    if "valid" not in corpus.others:
+        split = split_ranges(
+            corpus.data, config.valid_fraction, config.valid_limit, config.valid_pieces
+        )
+    prepared = Preparation(corpus, split, config)
+    vocabulary = vocabulary or prepared.vocabulary()
+    texts = prepared.texts(vocabulary)
+    train, valid = texts["train"], texts["valid"]
     _check_length(corpus.origin, train, valid, config)
-    bounds = is_language = None
-    if corpus.france is not None:
-        words = _mark_words(corpus.data, split, len(corpus.france.bits))
-        bounds = None if valid.unknown else corpus.france.bounds(words)
-        if config.level == "word":
-            is_language = torch.from_numpy(corpus.france.is_language[words])
-    return Dataset(vocabulary, train, valid, split, bounds, is_language)
+    bounds = is_far = None
+    if corpus.generated is not None:
+        words = _mark_words(corpus.data[:], split, len(corpus.generated.bits))
+        bounds = None if valid.unknown else corpus.generated.bounds(words)
+        if config.level == "word" and corpus.generated.far:
+            is_far = torch.from_numpy(corpus.generated.is_far[words])
+    return Dataset(vocabulary, train, valid, split, bounds, is_far, texts.get("test"))
+
+
+def part_of(dataset: Dataset, part: str) -> Text:
+    """The part `train`, `valid` or `test`; ValueError where there is no test part."""
+    text = {"train": dataset.train, "valid": dataset.valid, "test": dataset.test}[part]
+    if text is None:
+        raise ValueError("the run's text has no test part: it is no folder or data set with one")
+    return text
+
+
+def make_streams(dataset: Dataset, config: Config, device: torch.device) -> "Streams":
+    """The training part as streams whose windows are on `device`."""
+    train, start = dataset.train, dataset.vocabulary.start
+    return Streams(train.tokens, start, config.batch, config.window, device, train.release)
 
 
 def _mark_words(data: bytes, split: list[tuple[int, int]], count: int) -> npt.NDArray[np.bool_]:
@@ -91,15 +101,15 @@ def _count_words(data: bytes) -> int:
 
 def _check_length(origin: str, train: Text, valid: Text, config: Config) -> None:
     """ValueError unless each stream has a window of training text and validation has one too."""
-    need = config.batch * config.window
+    need, unit = config.batch * config.window, PLURALS[config.level]
     if len(train.tokens) < need:
         raise ValueError(
-            f"{origin} is too short: {len(train.tokens)} {config.level}s to train on, but "
+            f"{origin} is too short: {len(train.tokens)} {unit} to train on, but "
             f"--batch {config.batch} x --window {config.window} takes {need}"
         )
     if len(valid.tokens) < config.window:
         raise ValueError(
-            f"{origin} is too short: {len(valid.tokens)} {config.level}s held back for validation,"
+            f"{origin} is too short: {len(valid.tokens)} {unit} held back for validation,"
             f" less than one --window of {config.window}; a larger --valid-fraction holds back more"
         )
 
@@ -108,23 +118,44 @@ class Streams:
     """A text as B parallel contiguous streams, cut into windows of T tokens (truncated BPTT).
 
     Stream b reads tokens b*S to (b+1)*S, S = N // B; the S % T last tokens of each stream and the
-    N % B last ones of the text are left out of an epoch. The text stays in its narrow dtype; only
-    a window is widened.
+    N % B last ones of the text are left out of an epoch. The text stays where it is, in its narrow
+    dtype; only a window is widened. To a GPU it moves as a whole where it is small.
     """
 
-    def __init__(self, tokens: torch.Tensor, start: int, batch: int, window: int) -> None:
+    def __init__(
+        self,
+        tokens: torch.Tensor,
+        start: int,
+        batch: int,
+        window: int,
+        device: torch.device | None = None,
+        release: Callable[[], None] | None = None,
+    ) -> None:
         self.batch, self.window = batch, window
+        self._device = device or tokens.device
+        self._release = release
         length = len(tokens) // batch
-        before = torch.cat([tokens.new_tensor([start]), tokens])
-        self._inputs = before[: batch * length].view(batch, length)
-        self._targets = before[1 : batch * length + 1].view(batch, length)
+        if self._device.type != "cpu" and tokens.nbytes <= RESIDENT_MOST:
+            tokens = tokens.to(self._device)
+        self._streams = tokens[: batch * length].view(batch, length)
+        # what each stream reads first: the token before its own
+        before = tokens[length - 1 : (batch - 1) * length : length] if length else tokens[:0]
+        self._before = torch.cat([tokens.new_tensor([start]), before])[:, None]
 
     def __len__(self) -> int:
         """Windows in an epoch."""
-        return self._inputs.shape[1] // self.window
+        return self._streams.shape[1] // self.window
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Window `index`: inputs [T, B] and targets [T * B], both int64."""
-        at = slice(index * self.window, (index + 1) * self.window)
-        inputs = self._inputs[:, at].t().to(torch.int64)
-        return inputs, self._targets[:, at].t().to(torch.int64).reshape(-1)
+        first, end = index * self.window, (index + 1) * self.window
+        targets = self._streams[:, first:end]
+        before = self._streams[:, first - 1 : first] if first else self._before
+        inputs = torch.cat([before, targets[:, :-1]], dim=1)
+        if self._release is not None and index % RELEASE_EVERY == 0:
+            self._release()
+        return self._widen(inputs), self._widen(targets).reshape(-1)
+
+    def _widen(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens [B, T] as int64 [T, B] on the device."""
+        return tokens.t().to(self._device, torch.int64)

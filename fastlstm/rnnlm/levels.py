@@ -1,7 +1,7 @@
-"""The three levels of text: vocabularies of bytes, of characters and of words.
+"""Vocabularies of bytes, of characters and of words; those of BPE and Chinese words stand beside.
 
 Vocabularies are built from the training part alone; whatever it does not hold (at the char and word
-levels) is `<unk>`, in validation and in evaluation.
+levels), or holds less than `min_count` times, is `<unk>`, in validation and in evaluation.
 """
 
 import codecs
@@ -17,6 +17,7 @@ from fastlstm.rnnlm.vocabulary import Tokens, Vocabulary
 UNKNOWN = "<unk>"
 LINE_END = "<eos>"
 UNICODE_SIZE = 0x110000
+WORDS_MOST = 4_000_000  # different words that are counted at a time
 
 
 class ByteVocabulary(Vocabulary):
@@ -69,11 +70,13 @@ class CharVocabulary(Vocabulary):
         self.start = int(self._table[ord("\n")])
 
     @classmethod
-    def build(cls, data: bytes, limit: int) -> "CharVocabulary":
+    def build(cls, chunks: Iterable[bytes], limit: int, min_count: int) -> "CharVocabulary":
         """The characters of a text, the most frequent ones if they are more than `limit` - 1."""
-        counts = np.bincount(_code_points(data), minlength=UNICODE_SIZE)
+        counts = np.zeros(UNICODE_SIZE, dtype=np.int64)
+        for chunk in chunks:
+            counts += np.bincount(_code_points(chunk), minlength=UNICODE_SIZE)
         frequent = np.argsort(-counts, kind="stable")[: limit - 1]
-        return cls("".join(chr(code) for code in sorted(frequent[counts[frequent] > 0])))
+        return cls("".join(chr(code) for code in sorted(frequent[counts[frequent] >= min_count])))
 
     def __len__(self) -> int:
         return len(self.characters) + 1
@@ -84,7 +87,7 @@ class CharVocabulary(Vocabulary):
 
     def encode_prime(self, text: str) -> list[int]:
         """One token per code point; ValueError names one not in the vocabulary."""
-        return _known(text, {c: i for i, c in enumerate(self.characters, 1)}, "character")
+        return known_tokens(text, {c: i for i, c in enumerate(self.characters, 1)}, "character")
 
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """One code point per token."""
@@ -107,13 +110,9 @@ class WordVocabulary(Vocabulary):
         self._numbers = {word: number for number, word in enumerate(self.words)}
 
     @classmethod
-    def build(cls, data: bytes, limit: int) -> "WordVocabulary":
+    def build(cls, chunks: Iterable[bytes], limit: int, min_count: int) -> "WordVocabulary":
         """The words of a text, the most frequent ones if they are more than `limit` - 2."""
-        counts = Counter(_words(data))
-        del counts[UNKNOWN], counts[LINE_END]
-        # by count, then alphabetically: the same text gives the same numbers
-        ranked = sorted(counts, key=lambda word: (-counts[word], word))
-        return cls(ranked[: limit - 2])
+        return cls(rank_words(map(_words, chunks), limit, min_count))
 
     def __len__(self) -> int:
         return len(self.words)
@@ -126,7 +125,7 @@ class WordVocabulary(Vocabulary):
 
     def encode_prime(self, text: str) -> list[int]:
         """One token per word; ValueError names one not in the vocabulary."""
-        return _known(_words(text.encode()), self._numbers, "word")
+        return known_tokens(_words(text.encode()), self._numbers, "word")
 
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """Words parted by blanks, lines by newlines."""
@@ -143,26 +142,23 @@ class WordVocabulary(Vocabulary):
         return {"level": self.level, "words": self.words[2:]}
 
 
-def build_vocabulary(level: str, train: bytes, limit: int) -> Vocabulary:
-    """The vocabulary of a training text: `level` byte, char or word; at most `limit` tokens."""
-    if level == "byte":
-        return ByteVocabulary()
-    return (CharVocabulary if level == "char" else WordVocabulary).build(train, limit)
+def rank_words(texts: Iterable[Iterable[str]], limit: int, min_count: int) -> list[str]:
+    """The most frequent words, at most `limit` - 2, each at least `min_count` times in the text.
 
-
-def vocabulary_from_json(values: dict[str, Any]) -> Vocabulary:
-    """The inverse of `Vocabulary.to_json`; ValueError for anything else."""
-    try:
-        level = values["level"]
-        if level == "byte":
-            return ByteVocabulary()
-        if level == "char":
-            return CharVocabulary(values["characters"])
-        if level == "word":
-            return WordVocabulary(values["words"])
-    except (KeyError, TypeError) as error:
-        raise ValueError("not a vocabulary") from error
-    raise ValueError(f"not a vocabulary: unknown level {level!r}")
+    Where more than `WORDS_MOST` different ones are counted, the rarest are forgotten on the way, as
+    in word2vec, so that memory is bounded: exact but for words about as rare as those.
+    """
+    counts: Counter[str] = Counter()
+    rare = 0
+    for words in texts:
+        counts.update(words)
+        while len(counts) > WORDS_MOST:
+            rare += 1
+            counts = Counter({word: count for word, count in counts.items() if count > rare})
+    del counts[UNKNOWN], counts[LINE_END]
+    # by count, then alphabetically: the same text gives the same numbers
+    kept = (word for word, count in counts.items() if count >= min_count)
+    return sorted(kept, key=lambda word: (-counts[word], word))[: limit - 2]
 
 
 def _code_points(data: bytes) -> npt.NDArray[np.uint32]:
@@ -175,8 +171,8 @@ def _words(data: bytes) -> list[str]:
     return data.decode().replace("\n", f" {LINE_END} ").split()
 
 
-def _known(parts: Iterable[str], numbers: dict[str, int], kind: str) -> list[int]:
-    """Numbers of all parts; ValueError names the first one without."""
+def known_tokens(parts: Iterable[str], numbers: dict[str, int], kind: str) -> list[int]:
+    """Numbers of all parts of a prime; ValueError names the first one without."""
     tokens = []
     for part in parts:
         if part not in numbers:

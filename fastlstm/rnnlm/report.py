@@ -14,6 +14,7 @@ from fastlstm.rnnlm.corpus import Corpus
 from fastlstm.rnnlm.dataset import Dataset
 from fastlstm.rnnlm.evaluation import Score
 from fastlstm.rnnlm.training import StepLog
+from fastlstm.rnnlm.vocabularies import PLURALS
 
 PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal to draw a bar on
 
@@ -58,11 +59,11 @@ def print_header(
     steps = config.total_steps(per_epoch)
     who = "torch" if config.implementation == "torch" or config.cell != "lstm" else "fastlstm"
     train, valid = dataset.train, dataset.valid
-    console.print(f"corpus  {corpus.origin}, {len(corpus.data):,} bytes")
+    console.print(f"corpus  {corpus.origin}, {corpus.size:,} bytes")
     console.print(f"        sha256 {corpus.sha256}")
     console.print(
-        f"split   {_split_text(dataset)} for validation; "
-        f"{len(train.tokens):,} {config.level}s train, {len(valid.tokens):,} valid"
+        f"split   {_split_text(dataset)}; "
+        f"{len(train.tokens):,} {PLURALS[config.level]} train, {len(valid.tokens):,} valid"
     )
     console.print(
         f"tokens  {config.level} level, {len(dataset.vocabulary):,} different ones; "
@@ -80,9 +81,12 @@ def print_header(
 
 def _split_text(dataset: Dataset) -> str:
     """Where the validation part lies in the text."""
+    if not dataset.split:
+        return "as the text comes, in parts"
     if len(dataset.split) == 1:
-        return f"tail: the text from byte {dataset.split[0][0]:,} on is"
-    return f"tails: the end of each of {len(dataset.split)} equal stretches of the text is"
+        return f"tail: the text from byte {dataset.split[0][0]:,} on is for validation"
+    pieces = len(dataset.split)
+    return f"tails: the end of each of {pieces} equal stretches of the text is for validation"
 
 
 def print_scores(console: Console, scores: dict[str, Score], level: str) -> None:

@@ -8,7 +8,7 @@ import torch
 from rich.console import Console
 
 from fastlstm.rnnlm.baselines import bigram_loss, unigram_loss
-from fastlstm.rnnlm.config import Config
+from fastlstm.rnnlm.config import GENERATED, Config
 from fastlstm.rnnlm.dataset import Dataset
 from fastlstm.rnnlm.evaluation import Score, token_losses
 from fastlstm.rnnlm.generation import generate_tokens
@@ -16,9 +16,11 @@ from fastlstm.rnnlm.model import RNNLM
 from fastlstm.rnnlm.report import describe_unknown, print_scores
 from fastlstm.rnnlm.runs import Run
 from fastlstm.rnnlm.training import Training
+from fastlstm.rnnlm.vocabularies import PLURALS
 
-SAMPLE_LENGTH = {"byte": 300, "char": 300, "word": 60}
-SAMPLE_PRIME = {"byte": 100, "char": 100, "word": 8}  # tokens of the validation part
+# tokens to write, and of the validation part before them
+SAMPLE_LENGTH = {"byte": 300, "char": 300, "word": 60, "bpe": 100, "zh-word": 60}
+SAMPLE_PRIME = {"byte": 100, "char": 100, "word": 8, "bpe": 20, "zh-word": 8}
 SAMPLE_TEMPERATURES = (0.5, 1.0)
 
 
@@ -32,12 +34,12 @@ def print_result(console: Console, run: Run, training: Training, dataset: Datase
     if dataset.bounds is not None:
         optimum = dataset.bounds.optimal_bits * math.log(2) / score.tokens
         console.print(f"perplexity {100 * math.expm1(score.nats - optimum):+.2f}% off the optimum")
-    print_language(console, dataset, losses)
+    print_far(console, dataset, losses)
     prime = dataset.valid.tokens[: SAMPLE_PRIME[level]].tolist()
     for temperature in SAMPLE_TEMPERATURES:
         console.print(
             f"--- sample at temperature {temperature}, after the first "
-            f"{len(prime)} {level}s of the validation part"
+            f"{len(prime)} {PLURALS[level]} of the validation part"
         )
         write_sample(run, model, prime, SAMPLE_LENGTH[level], temperature, run.config.seed)
     console.print(f"--- run saved in {run.path}")
@@ -51,18 +53,20 @@ def print_validation(
     unknown = dataset.valid.unknown
     if unknown:
         console.print(describe_unknown(unknown, config.level))
-    if unknown and config.text == "france":
+    if unknown and config.text in GENERATED:
         console.print(f"no optimum is known: {unknown:,} tokens of the validation part are <unk>")
 
 
-def print_language(console: Console, dataset: Dataset, losses: torch.Tensor) -> None:
-    """The cost of LANGUAGE, where the text is `france` at the word level; losses [N] in nats."""
-    if dataset.bounds is None or dataset.is_language is None:
+def print_far(console: Console, dataset: Dataset, losses: torch.Tensor) -> None:
+    """The cost of what hangs on what lies far behind, where that is known; losses [N] in nats."""
+    bounds = dataset.bounds
+    if bounds is None or bounds.memoryless_far_bits is None or dataset.is_far is None:
         return
-    own = float(losses[dataset.is_language].mean()) / math.log(2)
+    own = float(losses[dataset.is_far].mean()) / math.log(2)
+    count = max(bounds.far_words, 1)
     console.print(
-        f"LANGUAGE costs {own:.4f} bits; optimum {dataset.bounds.optimal_language_bits:.4f}, "
-        f"memoryless {dataset.bounds.memoryless_language_bits:.4f}"
+        f"{bounds.far} costs {own:.4f} bits; optimum {bounds.far_bits / count:.4f}, "
+        f"memoryless {bounds.memoryless_far_bits / count:.4f}"
     )
 
 
@@ -80,14 +84,15 @@ def write_sample(
 
 def floor_scores(dataset: Dataset) -> dict[str, Score]:
     """Scores to compare a model with: n-gram baselines, and what is known of generated text."""
-    train, valid = dataset.train.tokens.numpy(), dataset.valid.tokens.numpy()
+    valid = dataset.valid.tokens.numpy()
     size, start = len(dataset.vocabulary), dataset.vocabulary.start
     nats = {
-        "unigram": unigram_loss(train, valid, size),
-        "bigram": bigram_loss(train, valid, size, start),
+        "unigram": unigram_loss(dataset.train.blocks(), valid, size),
+        "bigram": bigram_loss(dataset.train.blocks(), valid, size, start),
     }
     if dataset.bounds is not None:
         per_bit = math.log(2) / len(valid)
-        nats["memoryless bound"] = dataset.bounds.memoryless_bits * per_bit
+        if dataset.bounds.memoryless_bits is not None:
+            nats["memoryless bound"] = dataset.bounds.memoryless_bits * per_bit
         nats["optimum"] = dataset.bounds.optimal_bits * per_bit
     return {name: Score(loss, len(valid), dataset.valid.characters) for name, loss in nats.items()}

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fastlstm.rnnlm.config import Config
-from fastlstm.rnnlm.levels import vocabulary_from_json
+from fastlstm.rnnlm.vocabularies import vocabulary_from_json
 from fastlstm.rnnlm.vocabulary import Vocabulary
 
 

@@ -2,6 +2,9 @@
 
 Every text is taken to start after a line end, so its first token is predicted too: `start` is the
 token that stands for that line end.
+
+A text comes in chunks (see chunks.py), which no line end, blank or character lies across, and is
+never whole in memory; what is encoded chunk by chunk is what would be encoded as a whole.
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Tokens = npt.NDArray[np.uint8] | npt.NDArray[np.int32]
+Tokens = npt.NDArray[np.uint8] | npt.NDArray[np.int16] | npt.NDArray[np.int32]
 
 
 class Vocabulary(ABC):
@@ -25,7 +28,7 @@ class Vocabulary(ABC):
 
     @abstractmethod
     def encode(self, data: bytes) -> Tokens:
-        """Token numbers [N] of a text; UTF-8 must have been checked where the level needs it."""
+        """Token numbers [N] of a chunk; UTF-8 must have been checked where the level needs it."""
 
     @abstractmethod
     def encode_prime(self, text: str) -> list[int]:

@@ -1,7 +1,7 @@
 """A small text, and a run trained on it, shared by the tests of the trainer."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,15 @@ from fastlstm.cli import main
 
 SENTENCE = "the quick brown fox jumps over the lazy dog . 我在 法国 长大 .\n"
 SMALL = ["--hidden", "12", "--batch", "4", "--window", "10", "--threads", "1"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the tests' texts are prepared."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FASTLSTM_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture

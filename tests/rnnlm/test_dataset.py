@@ -9,11 +9,12 @@ from torch.nn import functional as F
 
 from fastlstm.rnnlm.baselines import bigram_loss, unigram_loss
 from fastlstm.rnnlm.config import Config
-from fastlstm.rnnlm.corpus import Corpus, read_corpus, split_ranges
+from fastlstm.rnnlm.corpus import Corpus, read_corpus
 from fastlstm.rnnlm.dataset import Streams, Text, make_dataset
 from fastlstm.rnnlm.evaluation import STREAM_LEAST, Score, evaluate, token_losses
-from fastlstm.rnnlm.france import LANGUAGES
+from fastlstm.rnnlm.france_words import ENGLISH
 from fastlstm.rnnlm.model import make_model
+from fastlstm.rnnlm.split import split_ranges
 from fastlstm.rnnlm.training import compute_gradients
 
 START = 10
@@ -78,11 +79,11 @@ def test_both_parts_are_the_whole_text(pieces):
     dataset = make_dataset(corpus, config)
     count = len(corpus.data.split()) + 500
     assert len(dataset.train.tokens) + len(dataset.valid.tokens) == count
-    assert dataset.bounds.words == len(dataset.valid.tokens) == len(dataset.is_language)
-    assert dataset.bounds.languages == int(dataset.is_language.sum())
-    languages = dataset.valid.tokens[dataset.is_language].tolist()
+    assert dataset.bounds.words == len(dataset.valid.tokens) == len(dataset.is_far)
+    assert dataset.bounds.far_words == int(dataset.is_far.sum())
+    languages = dataset.valid.tokens[dataset.is_far].tolist()
     shown = set("".join(dataset.vocabulary.decode(languages)).split())
-    assert shown <= set(LANGUAGES.values())
+    assert shown <= set(ENGLISH.languages.values())
     shown = "".join(dataset.vocabulary.decode(dataset.valid.tokens.tolist()))
     assert shown.encode() == b"".join(corpus.data[start:end] for start, end in dataset.split)
 
@@ -151,7 +152,7 @@ def test_bits_are_per_character_of_the_text():
 def test_unigram_by_hand():
     train, valid = np.array([0, 0, 1], np.int32), np.array([0, 2], np.int32)
     expected = -(math.log(3 / 6) + math.log(1 / 6)) / 2
-    assert unigram_loss(train, valid, 3) == pytest.approx(expected)
+    assert unigram_loss([train[:2], train[2:]], valid, 3) == pytest.approx(expected)
 
 
 def test_bigram_by_hand():
@@ -162,7 +163,7 @@ def test_bigram_by_hand():
     valid = np.array([1, 2, 0], np.int32)
     after_1 = (np.array([1, 0, 0]) + 1 * unigram) / 2
     expected = -(math.log(after_0[1]) + math.log(after_1[2]) + math.log(unigram[0])) / 3
-    assert bigram_loss(train, valid, 3, start=0) == pytest.approx(expected)
+    assert bigram_loss([train[:3], train[3:]], valid, 3, start=0) == pytest.approx(expected)
 
 
 def test_standard_library_is_source_without_tests():

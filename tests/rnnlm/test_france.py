@@ -8,16 +8,11 @@ import pytest
 
 from fastlstm.rnnlm.config import make_config
 from fastlstm.rnnlm.corpus import read_corpus
-from fastlstm.rnnlm.france import (
-    ADJECTIVES,
-    COUNTRIES,
-    LANGUAGES,
-    NOUNS,
-    SLIP,
-    SUBJECTS,
-    VERBS,
-    generate_france,
-)
+from fastlstm.rnnlm.france import SLIP, generate_france
+from fastlstm.rnnlm.france_words import ENGLISH
+
+LANGUAGES, SUBJECTS, VERBS = ENGLISH.languages, ENGLISH.subjects, ENGLISH.verbs
+ADJECTIVES, NOUNS = ENGLISH.adjectives, ENGLISH.nouns
 
 
 def derivation_bits(line: str, proceed: float) -> float:
@@ -25,7 +20,7 @@ def derivation_bits(line: str, proceed: float) -> float:
     words = line.split()
     filler = words[6:-5]
     assert len(filler) % 5 == 0
-    bits = log2(len(COUNTRIES)) - log2(1 - proceed)
+    bits = log2(16) - log2(1 - proceed)
     for subject, verb, adjective, noun, stop in zip(*[iter(filler)] * 5, strict=True):
         assert subject in SUBJECTS
         assert verb in VERBS
@@ -34,7 +29,7 @@ def derivation_bits(line: str, proceed: float) -> float:
         bits -= log2(proceed)
         bits += log2(len(SUBJECTS) * len(VERBS) * len(ADJECTIVES) * len(NOUNS[0]))
     own = LANGUAGES[words[4]] == words[-2]
-    return bits - (log2(1 - SLIP) if own else log2(SLIP / (len(COUNTRIES) - 1)))
+    return bits - (log2(1 - SLIP) if own else log2(SLIP / 15))
 
 
 @pytest.mark.parametrize("distance", [0.5, 4.0], ids="distance{}".format)
@@ -72,10 +67,10 @@ def test_language_is_the_countrys_own_but_for_slips():
 def test_marks_exactly_the_languages():
     france = generate_france(50, 4.0)
     words = np.array(france.text.replace("\n", " <eos> ").split())
-    assert len(words) == len(france.bits) == len(france.is_language)
-    assert set(words[france.is_language]) <= set(LANGUAGES.values())
-    assert france.is_language.sum() == 50
-    assert np.all(words[np.flatnonzero(france.is_language) - 1] == "fluent")
+    assert len(words) == len(france.bits) == len(france.is_far)
+    assert set(words[france.is_far]) <= set(LANGUAGES.values())
+    assert france.is_far.sum() == 50
+    assert np.all(words[np.flatnonzero(france.is_far) - 1] == "fluent")
 
 
 def test_bounds_of_a_tail_are_of_that_tail():
@@ -84,8 +79,8 @@ def test_bounds_of_a_tail_are_of_that_tail():
     words = sum(len(line.split()) + 1 for line in lines[-30:])
     bounds = france.bounds(np.arange(len(france.bits)) >= len(france.bits) - words)
     assert bounds.optimal_bits == pytest.approx(sum(derivation_bits(x, 0.8) for x in lines[-30:]))
-    assert bounds.languages == 30
-    forgotten = bounds.optimal_bits - bounds.language_bits + 30 * log2(16)
+    assert bounds.far_words == 30
+    forgotten = bounds.optimal_bits - bounds.far_bits + 30 * log2(16)
     assert bounds.memoryless_bits == pytest.approx(forgotten)
     assert bounds.optimal_perplexity < bounds.memoryless_perplexity
 
@@ -97,7 +92,7 @@ def default_corpus():
 
 def test_known_optimum_of_the_default_corpus(default_corpus):
     """K 16, slip .05, distance 2: 27.58 bits a document by the entropy of its source."""
-    france = default_corpus.france
+    france = default_corpus.generated
     assert france.bits.sum() / 20_000 == pytest.approx(27.58, rel=0.01)
     assert france.bounds(np.ones(len(france.bits), bool)).optimal_perplexity == pytest.approx(
         2.384, rel=0.01
