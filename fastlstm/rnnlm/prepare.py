@@ -92,7 +92,6 @@ class Preparation:
             return
         for part, data in self._corpus.parts.items():
             blocks = (data[begin : begin + CHUNK] for begin in range(0, len(data), CHUNK))
-            check_utf8(
-                blocks, f"{self._corpus.origin}{f' ({part})' if self._corpus.others else ''}"
-            )
+            where = f"{self._corpus.origin}, {part}" if self._corpus.others else self._corpus.origin
+            check_utf8(blocks, where)
         self._checked = True
