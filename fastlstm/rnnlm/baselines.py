@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from fastlstm.rnnlm.vocabulary import Tokens
 
+DENSE_MOST = 2**20  # pairs that are counted in a table of all of them
+
 
 def unigram_loss(train: Iterable[Tokens], valid: Tokens, vocabulary_size: int) -> float:
     """Cross entropy of valid under the token frequencies of train, add-one smoothed (Laplace).
@@ -58,6 +60,13 @@ def _count_pairs(
     train: Iterable[Tokens], size: int, start: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The different pairs of a text in blocks, ascending, and how often each comes."""
+    if size * size <= DENSE_MOST:
+        dense = np.zeros(size * size, dtype=np.int64)
+        for block in train:
+            dense += np.bincount(_pairs(block, size, start), minlength=size * size)
+            start = int(block[-1])
+        pairs = np.flatnonzero(dense)
+        return pairs, dense[pairs]
     pairs = counts = np.zeros(0, dtype=np.int64)
     for block in train:
         new, times = np.unique(_pairs(block, size, start), return_counts=True)

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from fastlstm.rnnlm.vocabulary import Tokens, Vocabulary
 
 BYTES = 256
+LINES = 1024  # encoded at a time
 
 
 class BpeVocabulary(Vocabulary):
@@ -62,10 +63,12 @@ class BpeVocabulary(Vocabulary):
 
     def encode(self, data: bytes) -> Tokens:
         """The tokens of each line, its end included."""
-        lines = self._tokenizer.encode_batch_fast(_lines(data), add_special_tokens=False)
-        numbers = [line.ids for line in lines]
-        count = sum(map(len, numbers))
-        return np.fromiter((token for line in numbers for token in line), np.int32, count)
+        lines, parts = _lines(data), [np.zeros(0, np.int32)]
+        for begin in range(0, len(lines), LINES):  # the library's result is large
+            batch = lines[begin : begin + LINES]
+            encoded = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+            parts += [np.array(line.ids, dtype=np.int32) for line in encoded]
+        return np.concatenate(parts)
 
     def encode_prime(self, text: str) -> list[int]:
         """Nothing is unknown."""

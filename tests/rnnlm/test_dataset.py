@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from fastlstm.rnnlm import baselines
 from fastlstm.rnnlm.baselines import bigram_loss, unigram_loss
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.corpus import Corpus, read_corpus
@@ -155,13 +156,15 @@ def test_unigram_by_hand():
     assert unigram_loss([train[:2], train[2:]], valid, 3) == pytest.approx(expected)
 
 
-def test_bigram_by_hand():
+@pytest.mark.parametrize("dense_most", [0, 100], ids=["sparse", "dense"])
+def test_bigram_by_hand(monkeypatch, dense_most):
     """After start 0: 0 0 1 0. Followers of 0 are 0, 0, 1, of 1 it is 0, of 2 nothing."""
     train = np.array([0, 0, 1, 0], np.int32)
     unigram = np.array([4, 2, 1]) / 7
     after_0 = (np.array([2, 1, 0]) + 2 * unigram) / 5
     valid = np.array([1, 2, 0], np.int32)
     after_1 = (np.array([1, 0, 0]) + 1 * unigram) / 2
+    monkeypatch.setattr(baselines, "DENSE_MOST", dense_most)
     expected = -(math.log(after_0[1]) + math.log(after_1[2]) + math.log(unigram[0])) / 3
     assert bigram_loss([train[:3], train[3:]], valid, 3, start=0) == pytest.approx(expected)
 

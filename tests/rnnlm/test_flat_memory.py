@@ -1,0 +1,64 @@
+"""A corpus larger than the memory that is allowed trains; memory does not grow with it."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# The limit is on what a process may allocate (a mapped file is not); the peak is of all that is
+# resident, mapped files too. Both begin after a first, small run, which has loaded all code.
+PROGRAM = """
+import resource, sys
+from fastlstm.cli import main
+small, text, out, *options = sys.argv[1:]
+assert main(["train", small, *options, "--out", out + "-small"]) == 0
+status = dict(line.split(":") for line in open("/proc/self/status"))
+limit = (int(status["VmData"].split()[0]) + ALLOWED * 1024) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+open("/proc/self/clear_refs", "w").write("5")  # the peak begins anew
+before = int(status["VmRSS"].split()[0])
+assert main(["train", text, *options, "--out", out]) == 0
+status = dict(line.split(":") for line in open("/proc/self/status"))
+print("grew", (int(status["VmHWM"].split()[0]) - before) // 1024)
+"""
+OPTIONS = ["--hidden", "8", "--layers", "1", "--batch", "50", "--window", "50", "--threads", "1"]
+
+
+def write_text(path: Path, mebibytes: int) -> None:
+    """Lines of words, of which some are rare."""
+    lines = [
+        f"line {n % 997:>6} of a text with a rare word {n % 4999:>8} now\n" for n in range(9973)
+    ]
+    block = "".join(lines)
+    with path.open("w") as file:
+        for _ in range(max(1, mebibytes * 2**20 // len(block))):
+            file.write(block)
+
+
+@pytest.mark.parametrize(
+    ("level", "mebibytes", "allowed"),
+    [("byte", 120, 64), ("char", 64, 64), ("word", 24, 64), ("bpe", 8, 64), ("jsonl", 24, 64)],
+)
+def test_memory_is_flat(tmp_path, level, mebibytes, allowed):
+    """At most `allowed` MiB more than a text of 3 MiB takes."""
+    name = "large.txt"
+    write_text(tmp_path / "small.txt", 3)
+    write_text(tmp_path / name, mebibytes)
+    if level == "jsonl":
+        name, level = "large.jsonl.gz", "byte"
+        with gzip.open(tmp_path / name, "wt", 1) as packed, (tmp_path / "large.txt").open() as file:
+            packed.writelines(f'{{"text": "{line.strip()}"}}\n' for line in file)
+    options = [*OPTIONS, "--level", level, "--vocab-size", "300", "--steps", "130"]
+    arguments = [tmp_path / "small.txt", tmp_path / name, tmp_path / "run", *options]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("ALLOWED", str(allowed)), *map(str, arguments)],
+        env=os.environ | {"FASTLSTM_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.rsplit("grew ", 1)[1]) < allowed
