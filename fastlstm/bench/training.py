@@ -15,8 +15,9 @@ from fastlstm.bench.row import Row
 from fastlstm.bench.timing import interleave
 from fastlstm.rnnlm.config import Config, make_config
 from fastlstm.rnnlm.dataset import Streams
+from fastlstm.rnnlm.gradients import compute_gradients
 from fastlstm.rnnlm.model import make_model
-from fastlstm.rnnlm.training import Training, compute_gradients, start_training, train_step
+from fastlstm.rnnlm.training import Training, start_training, train_step
 from fastlstm.verify import relative_error
 
 WINDOWS = 20  # of the random text

@@ -5,7 +5,7 @@ Of the trainer only its options are imported, so that help needs none of what fa
 
 import argparse
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import Field, fields
 from importlib import import_module
 from typing import Any
 
@@ -83,17 +83,29 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     for title, options in GROUPS.items():
         group = parser.add_argument_group(title)
         for option in fields(options):
-            name, rule = option.name, option.metadata
-            if name == "text":
+            if option.name == "text":
                 continue
-            group.add_argument(
-                flag(name),
-                type=rule["kind"],
-                choices=rule["choices"] or None,
-                default=argparse.SUPPRESS,  # what is not given is left to `make_config`
-                metavar=None if rule["choices"] else rule["kind"].__name__.upper(),
-                help=f"{rule['help']}{_default_text(name, option.default)}",
-            )
+            _add_option(group, option)
+
+
+def _add_option(group: "argparse._ArgumentGroup", option: "Field[Any]") -> None:
+    """One field of a run's config; what is not given is left to `make_config`."""
+    rule = option.metadata
+    text = f"{rule['help']}{_default_text(option.name, option.default)}"
+    if rule["kind"] is bool:
+        switch = argparse.BooleanOptionalAction
+        group.add_argument(
+            flag(option.name), action=switch, default=argparse.SUPPRESS, help=rule["help"]
+        )
+        return
+    group.add_argument(
+        flag(option.name),
+        type=rule["kind"],
+        choices=rule["choices"] or None,
+        default=argparse.SUPPRESS,
+        metavar=None if rule["choices"] else rule["kind"].__name__.upper(),
+        help=text,
+    )
 
 
 def _default_text(name: str, default: object) -> str:

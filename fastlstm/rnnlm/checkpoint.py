@@ -3,34 +3,42 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from fastlstm.rnnlm.model import RNNLM
+from fastlstm.rnnlm.guard import keep_good
+from fastlstm.rnnlm.model import RNNLM, own_tensors
+from fastlstm.rnnlm.optimizers import SLOTS, Mean, judged_weights
 from fastlstm.rnnlm.runs import Run, write_atomically
 from fastlstm.rnnlm.training import Training
 
 MODEL, OPTIMIZER, STATE, RNG = "model.", "optimizer.", "state.", "rng."
-SLOTS = {  # what each optimizer keeps for a parameter
-    "adam": ("step", "exp_avg", "exp_avg_sq"),
-    "rmsprop": ("step", "square_avg"),
-    "sgd": (),
-}
+MEAN, GOOD = "mean.", "good."
+# fields of `Training` that are no tensors and that older checkpoints have not
+PROGRESS = (
+    "position", "epoch", "lr", "lr_scale", "valid_losses", "waited", "stalls", "seconds", "ended",
+    "bad_in_a_row", "returns", "good_step",
+)  # fmt: skip
 Shapes = dict[str, tuple[int, ...]]
 
 
 def save_best(run: Run, training: Training) -> None:
-    """Write the weights to best.safetensors."""
-    tensors = {MODEL + name: weight for name, weight in training.model.state_dict().items()}
-    _write_tensors(run, "best", tensors, training)
+    """Write the weights that were judged to best.safetensors."""
+    with judged_weights(training.model, training.mean):
+        _write_tensors(run, "best", _named(MODEL, own_tensors(training.model)), training)
 
 
 def save_last(run: Run, training: Training) -> None:
     """Write all that `resume` needs to last.safetensors: one file, so always of a piece."""
-    tensors = {MODEL + name: weight for name, weight in training.model.state_dict().items()}
+    tensors = _named(MODEL, own_tensors(training.model))
+    if training.mean is not None:
+        tensors |= _named(MEAN, training.mean.weights)
+    if training.good is not None and training.good_step != training.step:
+        tensors |= _named(GOOD, training.good)
     for index, slots in training.optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{index}.{name}": value for name, value in slots.items()}
     tensors |= {f"{STATE}{index}": part for index, part in enumerate(training.state)}
@@ -59,7 +67,15 @@ def load_training(run: Run, training: Training) -> None:
     """
     tensors, progress = _read_tensors(run, "last")
     step = int(progress["step"])
-    expected = _model_shapes(training.model) | _training_shapes(run, training, step)
+    more = json.loads(progress.get("more", "{}"))
+    expected = _model_shapes(training.model) | _training_shapes(
+        run, training, updated=step > 0 and more.get("lr", 1.0) > 0
+    )
+    weights = {name: tuple(weight.shape) for name, weight in training.model.named_parameters()}
+    if more.get("mean") is not None:
+        expected |= {MEAN + name: shape for name, shape in weights.items()}
+    if more.get("good_step", step) != step:
+        expected |= {GOOD + name: shape for name, shape in weights.items()}
     _check_shapes(run, "last", tensors, expected)
     _load_model(tensors, training.model)
     slots: dict[int, dict[str, Tensor]] = {}
@@ -77,14 +93,42 @@ def load_training(run: Run, training: Training) -> None:
     training.step = step
     training.best_loss = float(progress["best_loss"])
     training.best_step = int(progress["best_step"])
+    _load_more(tensors, more, training)
+
+
+def _load_more(tensors: Mapping[str, Tensor], more: Mapping[str, Any], training: Training) -> None:
+    """What older checkpoints have not: there it is as it was when they were written."""
+    for name in PROGRESS:
+        if name in more:
+            setattr(training, name, more[name])
+    if more.get("mean") is not None:
+        training.mean = Mean(training.model)
+        training.mean.count = int(more["mean"])
+        for name, weight in training.mean.weights.items():
+            weight.copy_(tensors[MEAN + name])
+    returns = training.returns
+    if more.get("good_step", training.step) == training.step:
+        keep_good(training)
+    else:
+        device = training.model.decoder.weight.device
+        names = (name for name, _ in training.model.named_parameters())
+        training.good = {name: tensors[GOOD + name].to(device) for name in names}
+    training.returns = returns
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
 def _write_tensors(run: Run, name: str, tensors: Mapping[str, Tensor], training: Training) -> None:
     on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
+    more = {name: getattr(training, name) for name in PROGRESS}
+    more["mean"] = None if training.mean is None else training.mean.count
     progress = {
         "step": str(training.step),
         "best_loss": repr(training.best_loss),  # repr: reads back as the same float
         "best_step": str(training.best_step),
+        "more": json.dumps(more),
         "vocabulary": run.fingerprint,
         "run_id": run.id,
     }
@@ -122,13 +166,13 @@ def _digest(tensors: Mapping[str, Tensor], progress: Mapping[str, str]) -> str:
 
 
 def _model_shapes(model: RNNLM) -> Shapes:
-    return {MODEL + name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    return {MODEL + name: tuple(weight.shape) for name, weight in own_tensors(model).items()}
 
 
-def _training_shapes(run: Run, training: Training, step: int) -> Shapes:
+def _training_shapes(run: Run, training: Training, updated: bool) -> Shapes:
     """Shapes of the optimizer's slots and of the carried state, as config.json has them."""
     shapes = {f"{STATE}{index}": tuple(part.shape) for index, part in enumerate(training.state)}
-    if step > 0:  # the first step makes the slots
+    if updated:  # the first update makes the slots
         for index, parameter in enumerate(training.model.parameters()):
             for slot in SLOTS[run.config.optimizer]:
                 shape = () if slot == "step" else tuple(parameter.shape)
@@ -148,4 +192,5 @@ def _check_shapes(run: Run, name: str, tensors: Mapping[str, Tensor], expected: 
 
 
 def _load_model(tensors: Mapping[str, Tensor], model: RNNLM) -> None:
-    model.load_state_dict({name: tensors[MODEL + name] for name in model.state_dict()})
+    own = {name: tensors[MODEL + name] for name in own_tensors(model)}
+    model.load_state_dict(own, strict=False)  # strict, it asks for what is tied twice

@@ -17,7 +17,7 @@ from fastlstm.rnnlm.corpus import is_file, read_corpus
 from fastlstm.rnnlm.dataset import Dataset, encode_text, make_dataset, make_streams, part_of
 from fastlstm.rnnlm.evaluation import evaluate
 from fastlstm.rnnlm.files import read_text
-from fastlstm.rnnlm.model import make_model
+from fastlstm.rnnlm.model import make_model, set_reset_token
 from fastlstm.rnnlm.report import Report, describe, describe_unknown, make_console, print_header
 from fastlstm.rnnlm.result import floor_scores, print_result, print_validation, write_sample
 from fastlstm.rnnlm.runs import (
@@ -54,6 +54,7 @@ def run_train(args: argparse.Namespace) -> int:
     dataset = make_dataset(corpus, config)
     console = make_console()
     model = make_model(len(dataset.vocabulary), config, device)
+    set_reset_token(model, dataset.vocabulary)
     print_header(console, corpus, dataset, config, model.parameter_count)
     if args.verify:
         return print_comparison(console, compare_training(dataset, config, device), config)
@@ -79,6 +80,10 @@ def run_resume(args: argparse.Namespace) -> int:
     until = _until(args.stop_after, training.step)
     console = make_console()
     total_steps = config.total_steps(config.windows_per_epoch(len(dataset.train.tokens)))
+    if training.ended and args.steps is None:
+        console.print(f"{run.path} has ended: {training.ended}; --steps N goes on to step N")
+        return 0
+    training.ended = ""
     if training.step >= total_steps:
         console.print(f"{run.path} has done its {total_steps} steps; --steps N goes on to step N")
         return 0
@@ -137,11 +142,13 @@ def _train(
     config = run.config
     device = training.model.decoder.weight.device
     streams = make_streams(dataset, config, device)
-    total_steps = config.total_steps(len(streams))
+    total_steps = config.total_steps(config.windows_per_epoch(len(dataset.train.tokens)))
     stop = total_steps if until is None else min(until, total_steps)
     report = Report(console, config.level, total_steps, training.step)
     train_run(run, training, dataset, streams, report, stop)
-    if training.step < total_steps:
+    if training.ended:
+        console.print(f"ended at step {training.step}/{total_steps}: {training.ended}")
+    elif training.step < total_steps:
         console.print(f"stopped at step {training.step}/{total_steps}, saved")
         console.print(f"go on with: fastlstm resume {run.path}")
         return 0 if training.step == until else STOPPED

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fastlstm.rnnlm.combinations import check_combinations
 from fastlstm.rnnlm.model_options import ModelOptions
 from fastlstm.rnnlm.option import check
 from fastlstm.rnnlm.text_options import TextOptions
@@ -26,8 +27,7 @@ class Config(TrainingOptions, ModelOptions, TextOptions):
     def __post_init__(self) -> None:
         for option in fields(self):
             check(option, getattr(self, option.name))
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("give either --steps or --epochs, not both")
+        check_combinations(self)
 
     @property
     def embedding_size(self) -> int:
@@ -35,8 +35,13 @@ class Config(TrainingOptions, ModelOptions, TextOptions):
         return self.hidden if self.embedding is None else self.embedding
 
     def windows_per_epoch(self, tokens: int) -> int:
-        """How many windows a training text of `tokens` tokens gives: the steps of an epoch."""
-        return tokens // self.batch // self.window
+        """How many windows a training text of `tokens` tokens gives: the steps of an epoch,
+        or where their lengths are drawn about how many."""
+        stream = tokens // self.batch
+        if self.windows == "fixed":
+            return stream // self.window
+        # 19 of 20 are near --window, one near half of it
+        return max(1, round(stream / (0.975 * self.window)))
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """Length of the run in steps (windows), at least one."""
@@ -53,7 +58,8 @@ class Config(TrainingOptions, ModelOptions, TextOptions):
     def from_json(cls, values: Mapping[str, Any]) -> "Config":
         """The inverse of `to_json`; ValueError for unknown or wrong fields.
 
-        A missing one is of a run from before there was that option: it has its default.
+        A missing one is of a run from before there was that option: it has its default, which does
+        what that version did.
         """
         unknown = sorted(set(values) - {option.name for option in fields(cls)})
         if unknown:
@@ -81,7 +87,11 @@ VERIFY_STEPS = 200
 # what the help says where the default is no plain number
 COMPUTED_DEFAULTS: Mapping[str, str] = {
     "embedding": "as many as --hidden",
-    "eval_every": "a tenth of the run",
+    "eval_every": "a tenth of the run; an epoch where stalls count",
+    "init_range": "torch's own ranges",
+    "init_embedding": "0.1 with --tied, else as the others",
+    "early_stop": "none",
+    "time_budget": "none",
     "threads": "torch's choice; france 1",
     "device": "auto: cuda where there is one",
     "cache": "$FASTLSTM_CACHE, ~/.cache/fastlstm",

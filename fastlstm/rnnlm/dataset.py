@@ -134,7 +134,7 @@ class Streams:
         self.batch, self.window = batch, window
         self._device = device or tokens.device
         self._release = release
-        length = len(tokens) // batch
+        self.length = length = len(tokens) // batch
         if self._device.type != "cpu" and tokens.nbytes <= RESIDENT_MOST:
             tokens = tokens.to(self._device)
         self._streams = tokens[: batch * length].view(batch, length)
@@ -148,13 +148,20 @@ class Streams:
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Window `index`: inputs [T, B] and targets [T * B], both int64."""
-        first, end = index * self.window, (index + 1) * self.window
-        targets = self._streams[:, first:end]
-        before = self._streams[:, first - 1 : first] if first else self._before
-        inputs = torch.cat([before, targets[:, :-1]], dim=1)
         if self._release is not None and index % RELEASE_EVERY == 0:
             self._release()
+        return self.cut(index * self.window, self.window)
+
+    def cut(self, begin: int, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The window of `length` tokens from token `begin` of each stream on."""
+        targets = self._streams[:, begin : begin + length]
+        before = self._streams[:, begin - 1 : begin] if begin else self._before
+        inputs = torch.cat([before, targets[:, :-1]], dim=1)
         return self._widen(inputs), self._widen(targets).reshape(-1)
+
+    def offset(self, stream: int, begin: int) -> int:
+        """Which token of the training text token `begin` of a stream is."""
+        return stream * self.length + begin
 
     def _widen(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T] as int64 [T, B] on the device."""

@@ -1,32 +1,52 @@
-"""The language model: embedding, stacked recurrent layers, linear decoder.
+"""The language model: embedding, stacked recurrent layers, decoder.
 
-T time, B batch, V vocabulary size, H hidden, L layers. Everything is time-major.
+T time, B batch, V vocabulary size, E embedding, H hidden, L layers. Everything is time-major.
 """
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from fastlstm import LSTM
 from fastlstm.rnnlm.config import Config
+from fastlstm.rnnlm.decoder import AdaptiveDecoder, LinearDecoder
+from fastlstm.rnnlm.recurrence import make_recurrence, output_size, set_forget_bias
+from fastlstm.rnnlm.vocabulary import Vocabulary
 
-State = tuple[Tensor, ...]  # (h,) or (h, c), each [L, B, H]
+# (h,) or (h, c), each [L, B, H]; of layers of different sizes [1, B, H] of each, all h before all c
+State = tuple[Tensor, ...]
+TIED_RANGE = 0.1  # of a tied embedding, unless asked otherwise: N(0, 1) gives logits in the tens
 
 
 class RNNLM(nn.Module):
     """p(token t+1 | tokens 0..t) from an embedding of token t and the state of a recurrent layer.
 
     Mikolov et al. (2010), with the cells of nn.RNN (Elman, tanh), nn.GRU or an LSTM; dropout as in
-    Zaremba et al. (2014): never on the recurrence. Weights are drawn from torch's global generator.
+    Zaremba et al. (2014), and as in Merity et al. (2017). Weights are drawn from torch's global
+    generator.
     """
+
+    reset_token: Tensor
 
     def __init__(self, vocabulary_size: int, config: Config) -> None:
         super().__init__()
+        self.config = config
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_size)
-        self.dropout_input = nn.Dropout(config.dropout_input)
+        self.dropout_input = _dropout(config.dropout_input, config)
         self.rnn = make_recurrence(config)
-        self.dropout_output = nn.Dropout(config.dropout_output)
-        self.decoder = nn.Linear(config.hidden, vocabulary_size)
+        self.dropout_output = _dropout(config.dropout_output, config)
+        self.decoder: LinearDecoder | AdaptiveDecoder
+        if config.softmax == "adaptive":
+            self.decoder = AdaptiveDecoder(output_size(config), vocabulary_size)
+        else:
+            self.decoder = LinearDecoder(output_size(config), vocabulary_size)
+        if config.tied:
+            self.decoder.weight = self.embedding.weight  # type: ignore[misc]
+        if config.reset_at is not None:  # which token that is, is for the vocabulary to say
+            self.register_buffer("reset_token", torch.tensor(-1))
         self._states = 2 if config.cell == "lstm" else 1
+        self._draw_weights()
 
     @property
     def parameter_count(self) -> int:
@@ -34,53 +54,123 @@ class RNNLM(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     def initial_state(self, batch: int) -> State:
-        """Zeros, [L, B, H] each."""
-        weight = self.decoder.weight
-        shape = (self.rnn.num_layers, batch, self.rnn.hidden_size)
-        return tuple(weight.new_zeros(shape) for _ in range(self._states))
+        """Zeros, [L, B, H] each, or [1, B, H] of each layer."""
+        weight, size = self.decoder.weight, self.rnn.hidden_size
+        shapes = [(self.rnn.num_layers, batch, size)]
+        if not isinstance(size, int):
+            shapes = [(1, batch, own) for own in size]
+        return tuple(weight.new_zeros(shape) for shape in shapes * self._states)
 
     def forward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         """Logits [T, B, V] of the token after each of `tokens` [T, B], and the state at the end."""
-        x = self.dropout_input(self.embedding(tokens))
-        if self._states == 2:
-            y, state = self.rnn(x, state)
-        else:
-            y, h_n = self.rnn(x, state[0])
-            state = (h_n,)
+        y, state = self._run(tokens, state)
         logits: Tensor = self.decoder(self.dropout_output(y))
         return logits, state
 
+    def loss(
+        self, tokens: Tensor, targets: Tensor, state: State
+    ) -> tuple[Tensor, Tensor | None, State]:
+        """Mean nats per token of targets [T * B], a penalty on the outputs, and the state."""
+        y, state = self._run(tokens, state)
+        dropped = self.dropout_output(y)
+        loss = self.decoder.loss(dropped.flatten(0, 1), targets)
+        return loss, self._penalty(y, dropped), state
 
-def make_recurrence(config: Config) -> nn.RNNBase:
-    """The recurrent layers, [T, B, E] to [T, B, H]."""
-    size = (config.embedding_size, config.hidden, config.layers)
-    # nn.LSTM warns of a dropout that a single layer cannot use
-    dropout = config.dropout if config.layers > 1 else 0.0
-    if config.cell == "gru":
-        return nn.GRU(*size, dropout=dropout)
-    if config.cell == "rnn":
-        return nn.RNN(*size, dropout=dropout)
-    if config.implementation == "torch":
-        lstm: nn.RNNBase = nn.LSTM(*size, dropout=dropout)
-    else:
-        lstm = LSTM(*size, dropout=dropout, backend=config.backend)
-    set_forget_bias(lstm, config.forget_bias)
-    return lstm
+    def _run(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        """The last layer's output [T, B, H], and the state at the end."""
+        x = self.embedding(tokens)
+        rate = self.config.dropout_embedding
+        if rate and self.training:
+            kept = F.dropout(x.new_ones(self.embedding.num_embeddings), rate)
+            x = x * kept[tokens].unsqueeze(2)
+        x = self.dropout_input(x)
+        if self._states == 1:
+            y, h_n = self.rnn(x, state[0])
+            return y, (h_n,)
+        resets = {}
+        if self.config.reset_at is not None:
+            begins = tokens == self.reset_token
+            if bool(begins.any()):
+                resets["resets"] = begins
+        if isinstance(self.rnn.hidden_size, int):
+            return self.rnn(x, state, **resets)  # type: ignore[no-any-return]
+        layers = self.rnn.num_layers
+        y, (h, c) = self.rnn(x, (state[:layers], state[layers:]), **resets)
+        return y, (*h, *c)
+
+    def _penalty(self, y: Tensor, dropped: Tensor) -> Tensor | None:
+        """Activation and temporal activation regularisation (Merity et al., 2017)."""
+        parts = []
+        if self.config.activation_penalty:
+            parts.append(self.config.activation_penalty * dropped.float().square().mean())
+        if self.config.slowness_penalty and len(y) > 1:
+            parts.append(self.config.slowness_penalty * y.float().diff(dim=0).square().mean())
+        return torch.stack(parts).sum() if parts else None
+
+    @torch.no_grad()
+    def _draw_weights(self) -> None:
+        """The ranges that were asked for, where torch's own were not left."""
+        config = self.config
+        if config.init_range is not None:
+            _draw(self.parameters(), config.init_range)
+            if config.cell == "lstm":
+                set_forget_bias(self.rnn, config.forget_bias)
+        scale = config.init_embedding
+        if scale is None and config.tied and config.init_range is None:
+            scale = TIED_RANGE
+        if scale is not None:
+            _draw(self.embedding.parameters(), scale)
+            for name, weight in self.decoder.named_parameters():
+                _draw([weight], 0.0 if name.endswith("bias") else scale)
 
 
-def set_forget_bias(lstm: nn.RNNBase, value: float) -> None:
-    """Start every forget gate at sigmoid(value), so that memory is kept until learnt otherwise.
+class LockedDropout(nn.Module):
+    """Dropout with one mask for all steps of a sequence (Gal and Ghahramani, 2016)."""
 
-    Gers et al. (2000); Jozefowicz et al. (2015). nn.LSTM adds two biases: one takes it all.
-    """
-    hidden = lstm.hidden_size
-    with torch.no_grad():
-        for layer in range(lstm.num_layers):
-            getattr(lstm, f"bias_ih_l{layer}")[hidden : 2 * hidden] = value
-            getattr(lstm, f"bias_hh_l{layer}")[hidden : 2 * hidden] = 0
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [T, B, F] with the same elements of [B, F] dropped at each step."""
+        if not (self.training and self.rate):
+            return x
+        return x * F.dropout(x.new_ones(x.shape[1:]), self.rate)
+
+
+def _dropout(rate: float, config: Config) -> nn.Module:
+    return LockedDropout(rate) if config.locked_dropout else nn.Dropout(rate)
+
+
+def _draw(weights: Iterable[Tensor], scale: float) -> None:
+    for weight in weights:
+        weight.uniform_(-scale, scale)
 
 
 def make_model(vocabulary_size: int, config: Config, device: torch.device) -> RNNLM:
     """A model with weights drawn from `config.seed`, the same on every device."""
     torch.manual_seed(config.seed)
     return RNNLM(vocabulary_size, config).to(device)
+
+
+def own_tensors(model: RNNLM) -> dict[str, Tensor]:
+    """All that a checkpoint holds of a model: its state_dict, what is tied once."""
+    tensors: dict[str, Tensor] = model.state_dict()
+    if model.config.tied:
+        del tensors["decoder.weight"]
+    return tensors
+
+
+def set_reset_token(model: RNNLM, vocabulary: Vocabulary) -> None:
+    """Tell the model which token --reset-at means; ValueError where it is not one."""
+    written = model.config.reset_at
+    if written is None:
+        return
+    text = written.encode("latin-1", "backslashreplace").decode("unicode_escape")
+    tokens = vocabulary.encode_prime(text)
+    if len(tokens) != 1:
+        raise ValueError(
+            f"--reset-at must be one {vocabulary.level} of the text, got {written!r}, which is "
+            f"{len(tokens)}"
+        )
+    model.reset_token.fill_(tokens[0])

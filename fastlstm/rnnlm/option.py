@@ -6,7 +6,7 @@ from typing import Any
 
 
 def option(
-    default: int | float | str | None,
+    default: int | float | str | bool | None,
     text: str,
     kind: type,
     *,
@@ -32,6 +32,10 @@ def check(option: "Field[Any]", value: object) -> None:
     if value is None and option.name == "steps":  # --epochs takes its place
         return
     name, rule = flag(option.name), option.metadata
+    if rule["kind"] is bool:
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, got {value!r}")
+        return
     if rule["kind"] is str:
         if not isinstance(value, str) or (rule["choices"] and value not in rule["choices"]):
             raise ValueError(f"{name} must be one of {', '.join(rule['choices'])}, got {value!r}")

@@ -13,6 +13,7 @@ from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.corpus import Corpus
 from fastlstm.rnnlm.dataset import Dataset
 from fastlstm.rnnlm.evaluation import Score
+from fastlstm.rnnlm.guard import Skip
 from fastlstm.rnnlm.training import StepLog
 from fastlstm.rnnlm.vocabularies import PLURALS
 
@@ -143,6 +144,24 @@ class Report:
         if not self.console.is_terminal and time.monotonic() - self._shown > PLAIN_EVERY:
             self.console.print(f"step {log.step:>6}/{self.total_steps}  {text}")
             self._shown = time.monotonic()
+
+    def skipped(self, skip: Skip, text: str) -> None:
+        """Say which window was left out, and why."""
+        self.console.print(
+            f"step {skip.step:>6}/{self.total_steps}  skipped: {skip.reason}; training text from "
+            f"token {skip.begin:,} on: {text!r}"
+        )
+        if skip.returned is not None:
+            self.console.print(
+                f"        back to the weights of step {skip.returned}, half the rate"
+            )
+
+    def returned(self, step: int, loss: float, good: int) -> None:
+        """Say that a validation found the weights spoilt."""
+        self.console.print(
+            f"step {step:>6}/{self.total_steps}  validation loss {loss:.4g}: "
+            f"back to the weights of step {good}, at half the rate"
+        )
 
     def validation(self, log: StepLog, score: Score, best: bool) -> None:
         """Show a validation, with the training loss beside it."""

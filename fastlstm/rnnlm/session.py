@@ -6,14 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from types import FrameType
 
 from fastlstm.rnnlm.checkpoint import save_best, save_last
+from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Dataset, Streams
 from fastlstm.rnnlm.evaluation import Score, evaluate
+from fastlstm.rnnlm.guard import go_back, keep_good, loss_limit
+from fastlstm.rnnlm.journal import Journal
+from fastlstm.rnnlm.optimizers import judged_weights
 from fastlstm.rnnlm.report import Report
-from fastlstm.rnnlm.runs import Run, append_log
+from fastlstm.rnnlm.runs import Run
+from fastlstm.rnnlm.stalls import conclude
 from fastlstm.rnnlm.training import StepLog, Training, train_steps
 
 SAVE_EVERY = 60.0  # seconds: what a power cut may cost
@@ -48,20 +52,26 @@ def train_run(
 ) -> None:
     """Train a run up to step `until`, validating and saving on the way and at the end.
 
-    Returns early, saved, when interrupted. BrokenPipeError, saved, when nobody reads the report.
-    RuntimeError when it diverges: the last checkpoint on disk is then from before that.
+    Returns early, saved, when interrupted, or when a budget or a stall ends the run.
+    BrokenPipeError, saved, when nobody reads the report. RuntimeError when it diverges: the last
+    checkpoint on disk is then from before that.
     """
-    total_steps = run.config.total_steps(len(streams))
-    eval_every = run.config.eval_every or max(1, total_steps // 10)
+    total_steps = report.total_steps
+    eval_every = _eval_every(run.config, total_steps, streams)
+    if training.good is None:
+        keep_good(training)
     saved = _save(run, training)
     if training.best_step == training.step > 0:  # a crash may have come between last and best
         save_best(run, training)
-    with report, interruption() as interrupted:
+    with report, interruption() as interrupted, Journal(run, training.step) as journal:
         try:
             for log in _logs(training, streams, run, until, eval_every, interrupted):
-                append_log(run, {"kind": "train"} | asdict(log))
-                due = log.step % eval_every == 0 or log.step == total_steps
-                score = _validate(run, training, dataset, log) if due else None
+                journal.steps(log)
+                for skip in log.skips:
+                    report.skipped(skip, journal.skipped(skip))
+                last = log.step == total_steps or bool(training.ended)
+                due = last or log.step % eval_every == 0
+                score = _validate(run, training, dataset, log, journal, report) if due else None
                 if due or time.monotonic() - saved[1] > SAVE_EVERY:
                     saved = _save(run, training)
                 # after the last checkpoint, than which the best one must never be newer
@@ -78,6 +88,18 @@ def train_run(
             _save(run, training)
             raise
         _save(run, training)
+    if math.isinf(training.best_loss) and (training.ended or training.step == total_steps):
+        raise RuntimeError(f"training diverged: {run.path} has no weights that validate")
+
+
+def _eval_every(config: Config, total_steps: int, streams: Streams) -> int:
+    """Steps between validations: where stalls count, an epoch, as those who published them took."""
+    if config.eval_every is not None:
+        return config.eval_every
+    stalls = config.lr_decay in ("stall", "newbob") or config.average == "stall"
+    if stalls and config.epochs is not None:
+        return max(1, config.windows_per_epoch(streams.length * streams.batch))
+    return max(1, total_steps // 10)
 
 
 def _logs(
@@ -88,31 +110,42 @@ def _logs(
     eval_every: int,
     interrupted: Callable[[], bool],
 ) -> Iterator[StepLog]:
-    """Train in stretches that end where a validation is due."""
-    while training.step < until and not interrupted():
+    """Train in stretches that end where a validation is due, and note whose time is up."""
+    before, began = training.seconds, time.monotonic()
+    budget = math.inf if run.config.time_budget is None else 60 * run.config.time_budget
+    while training.step < until and not training.ended and not interrupted():
         stop = min(until, (training.step // eval_every + 1) * eval_every)
-        yield from train_steps(training, streams, run.config, stop, interrupted)
+        for log in train_steps(training, streams, run.config, stop, interrupted):
+            training.seconds = before + time.monotonic() - began
+            if training.seconds >= budget:
+                training.ended = f"--time-budget {run.config.time_budget:g} is used up"
+            yield log
+            if training.ended:
+                return
 
 
-def _validate(run: Run, training: Training, dataset: Dataset, log: StepLog) -> Score:
-    """Evaluate on the whole validation part, log it, and note whether it is the best so far."""
-    score = evaluate(training.model, dataset.valid, dataset.vocabulary.start)
-    if not math.isfinite(score.nats):
-        raise RuntimeError(f"the validation loss is {score.nats} at step {log.step}")
-    if score.nats < training.best_loss:
-        training.best_loss, training.best_step = score.nats, log.step
+def _validate(
+    run: Run,
+    training: Training,
+    dataset: Dataset,
+    log: StepLog,
+    journal: Journal,
+    report: Report,
+) -> Score | None:
+    """Evaluate on the whole validation part, log it, and draw conclusions from it.
+
+    None where the weights are spoilt, and those of the last validation have come back.
+    """
+    with judged_weights(training.model, training.mean):
+        score = evaluate(training.model, dataset.valid, dataset.vocabulary.start)
+    if not score.nats <= loss_limit(training.model):  # NaN too
+        step = go_back(training, f"the validation loss is {score.nats:.4g}")
+        report.returned(log.step, score.nats, step)
+        return None
+    conclude(training, run.config, score.nats)
+    keep_good(training)
     # logged before it is saved: what a crash leaves in the log too early is cut off by resume
-    append_log(
-        run,
-        {
-            "kind": "valid",
-            "step": log.step,
-            "epoch": log.epoch,
-            "loss": score.nats,
-            "perplexity": score.perplexity,
-            "bits_per_character": score.bits_per_character,
-        },
-    )
+    journal.validation(log, score)
     return score
 
 

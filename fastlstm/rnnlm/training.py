@@ -1,28 +1,32 @@
-"""Truncated BPTT: the training step, its schedule, and the loop around it."""
+"""Truncated BPTT: the training step, and the loop around it."""
 
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import Adam, Optimizer, RMSprop
+from torch import Tensor
+from torch.optim import Optimizer
 
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Streams
+from fastlstm.rnnlm.gradients import compute_gradients
+from fastlstm.rnnlm.guard import Skip, find_fault, skip_window, worst_stream
 from fastlstm.rnnlm.model import RNNLM, State
+from fastlstm.rnnlm.optimizers import Mean, clip_gradients, make_optimizer
+from fastlstm.rnnlm.schedule import SHORTEST, learning_rate, window_length
 
-LR_END = 0.01  # of --lr, where a decay ends
-LOG_EVERY = 10  # steps; losses are fetched from the device only then
+LOG_EVERY = 10  # steps
 
 
 @dataclass(frozen=True)
 class StepLog:
     """What is reported of the steps since the last report; `loss` in nats, `grad_norm` unclipped.
 
-    loss, grad_norm: means over those steps; clipped: the part of them that was clipped.
+    loss, grad_norm: means over those steps but the skipped ones; NaN where all were.
+    clipped: the part of them that was clipped, or with --clip-by value of their elements.
+    skips: the windows left out.
     """
 
     step: int
@@ -32,13 +36,19 @@ class StepLog:
     clipped: float
     lr: float
     tokens_per_second: float
+    skips: tuple[Skip, ...] = ()
 
 
 @dataclass
 class Training:
     """A run in flight: all that a checkpoint must hold to go on bit for bit.
 
-    The position in the text follows from `step`: every epoch reads the same windows in order.
+    position: tokens of each stream read in this epoch; None: as many as `step` windows of equal
+        length are.
+    lr_scale: what stalls and divergence have made of the rate.
+    valid_losses, waited: all validation losses; how many since the best or the last stall.
+    stalls: how many there were; ended: why the run is at its end before its last step.
+    good: the weights of step `good_step`, which `guard` goes back to.
     """
 
     model: RNNLM
@@ -47,78 +57,88 @@ class Training:
     step: int = 0
     best_loss: float = math.inf
     best_step: int = 0
+    position: int | None = None
+    epoch: int = 0
+    lr: float = 0.0
+    lr_scale: float = 1.0
+    valid_losses: list[float] = field(default_factory=list)
+    waited: int = 0
+    stalls: int = 0
+    seconds: float = 0.0
+    ended: str = ""
+    bad_in_a_row: int = 0
+    returns: int = 0
+    good_step: int = 0
+    good: dict[str, Tensor] | None = None
+    mean: Mean | None = None
 
 
 def start_training(model: RNNLM, config: Config) -> Training:
     """A run at step 0."""
-    return Training(model, make_optimizer(model, config), model.initial_state(config.batch))
+    training = Training(model, make_optimizer(model, config), model.initial_state(config.batch))
+    if config.average == "always":
+        training.mean = Mean(model)
+    return training
 
 
-def make_optimizer(model: nn.Module, config: Config) -> Optimizer:
-    """Adam, RMSprop (decay .95, as char-rnn's) or plain SGD, by `config.optimizer`."""
-    if config.optimizer == "adam":
-        return Adam(model.parameters(), lr=config.lr, fused=True)
-    if config.optimizer == "rmsprop":
-        return RMSprop(model.parameters(), lr=config.lr, alpha=0.95)
-    return torch.optim.SGD(model.parameters(), lr=config.lr)
-
-
-def learning_rate(config: Config, step: int, total_steps: int) -> float:
-    """The rate of step `step`, 0 <= step < total_steps: from --lr to 1% of it, or constant."""
-    done = step / total_steps
-    if config.lr_decay == "cosine":  # Loshchilov and Hutter (2017), one period
-        return config.lr * (LR_END + (1 - LR_END) * (1 + math.cos(math.pi * done)) / 2)
-    if config.lr_decay == "linear":
-        return config.lr * (LR_END + (1 - LR_END) * (1 - done))
-    return config.lr
-
-
-def compute_gradients(
-    model: RNNLM, inputs: Tensor, targets: Tensor, state: State
-) -> tuple[Tensor, State]:
-    """Backpropagate one window; returns its loss (mean nats per token) and the state after it.
-
-    inputs [T, B], targets [T * B]. The gradient stops at the window's start: truncated BPTT
-    (Williams and Peng, 1990), while the state itself goes on to the next window.
-    """
-    model.zero_grad(set_to_none=True)
-    logits, state = model(inputs, state)
-    loss = F.cross_entropy(logits.flatten(0, 1), targets)
-    loss.backward()  # type: ignore[no-untyped-call]
-    return loss.detach(), tuple(part.detach() for part in state)
-
-
-def next_window(training: Training, streams: Streams) -> tuple[Tensor, Tensor]:
-    """The window of the current step: inputs [T, B] and targets [T * B].
+def next_window(training: Training, streams: Streams, config: Config) -> tuple[Tensor, Tensor]:
+    """The window of the current step, which `training` moves past: inputs [T, B], targets [T * B].
 
     An epoch starts from a zero state, every other window from the state of the one before it.
     """
-    index = training.step % len(streams)
-    if index == 0:
+    if training.position is None:
+        training.epoch, index = divmod(training.step, len(streams))
+        training.position = index * config.window
+    length = window_length(config, training.step)
+    left = streams.length - training.position
+    if left < (length if config.windows == "fixed" else SHORTEST):
+        training.epoch += 1
+        training.position, left = 0, streams.length
+    if training.position == 0:
         training.state = training.model.initial_state(streams.batch)
-    return streams[index]
+    length = min(length, left)
+    window = streams.cut(training.position, length)
+    training.position += length
+    return window
 
 
-def apply_gradients(training: Training, config: Config, total_steps: int) -> Tensor:
-    """Clip the gradients' global norm, update the weights; returns the norm before, on the device.
-
-    Pascanu et al. (2013), algorithm 1.
-    """
-    norm = nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
+def apply_gradients(
+    training: Training, config: Config, total_steps: int, scale: float = 1.0
+) -> None:
+    """Update the weights, at `scale` times the rate of this step."""
+    done: float = training.step
+    if config.time_budget is not None:
+        done = max(done, total_steps * training.seconds / 60 / config.time_budget)
+    rate = learning_rate(config, done, total_steps, training.epoch)
+    training.lr = rate * training.lr_scale * scale
     for group in training.optimizer.param_groups:
-        group["lr"] = learning_rate(config, training.step, total_steps)
+        group["lr"] = training.lr
     training.optimizer.step()
     training.step += 1
-    return norm
+    training.bad_in_a_row = 0
+    if training.mean is not None:
+        training.mean.add(training.model)
 
 
 def train_step(
     training: Training, streams: Streams, config: Config, total_steps: int
-) -> tuple[Tensor, Tensor]:
-    """One window: forward, BPTT, clip, update; returns loss and gradient norm, on the device."""
-    inputs, targets = next_window(training, streams)
-    loss, training.state = compute_gradients(training.model, inputs, targets, training.state)
-    return loss, apply_gradients(training, config, total_steps)
+) -> tuple[Tensor, Tensor, Tensor] | Skip:
+    """One window: forward, BPTT, clip, update; loss, gradient norm and the part clipped.
+
+    Or what was wrong with it: then the weights are as before.
+    """
+    inputs, targets = next_window(training, streams, config)
+    before, model = training.state, training.model
+    loss, training.state = compute_gradients(model, inputs, targets, before)
+    norm, clipped = clip_gradients(model, config)
+    if reason := find_fault(model, loss, norm):
+        stream = worst_stream(model, inputs, targets, before)
+        begin = streams.offset(stream, (training.position or 0) - len(inputs))
+        tokens = inputs[:, stream].tolist()
+        return skip_window(training, Skip(training.step + 1, reason, stream, begin, tokens))
+    scale = len(inputs) / config.window if config.windows == "awd" else 1.0
+    apply_gradients(training, config, total_steps, scale)
+    return loss, norm, clipped
 
 
 def train_steps(
@@ -130,41 +150,38 @@ def train_steps(
 ) -> Iterator[StepLog]:
     """Train up to step `until`, or until `interrupted()`; yields a log every few steps.
 
-    RuntimeError as soon as a loss or a gradient is no longer finite, which is looked for before
-    every log, so that whoever saves at a log never saves broken weights.
+    RuntimeError when it diverges, and skipping windows and going back does not help.
     """
-    total_steps = config.total_steps(len(streams))
+    total_steps = config.total_steps(config.windows_per_epoch(streams.length * streams.batch))
     while training.step < until and not interrupted():
-        began, first = time.perf_counter(), training.step
-        losses, norms = [], []
+        began, first, tokens = time.perf_counter(), training.step, 0
+        done, skips = [], []
         # whole decades, so that the log of a resumed run has the steps of an unbroken one
         stop = min(until, (first // LOG_EVERY + 1) * LOG_EVERY)
         while training.step < stop and not interrupted():
-            loss, norm = train_step(training, streams, config, total_steps)
-            losses.append(loss)
-            norms.append(norm)
-        if not losses:
+            tokens += window_length(config, training.step) * config.batch
+            result = train_step(training, streams, config, total_steps)
+            if isinstance(result, Skip):
+                skips.append(result)
+            else:
+                done.append(torch.stack(result))
+        if training.step == first:
             return
-        loss, norm = torch.stack(losses).cpu(), torch.stack(norms).cpu()
-        _check_finite(loss, norm, first)
-        steps = training.step - first
+        loss, norm, clipped = torch.stack(done).mean(0).tolist() if done else [math.nan] * 3
         yield StepLog(
-            step=training.step,
-            epoch=training.step / len(streams),
-            loss=float(loss.mean()),
-            grad_norm=float(norm.mean()),
-            clipped=float((norm > config.clip).float().mean()),
-            lr=learning_rate(config, training.step - 1, total_steps),
-            tokens_per_second=steps * config.batch * config.window / (time.perf_counter() - began),
+            training.step,
+            epoch_of(training, streams, config),
+            loss,
+            norm,
+            clipped,
+            training.lr,
+            tokens / (time.perf_counter() - began),
+            tuple(skips),
         )
 
 
-def _check_finite(loss: Tensor, norm: Tensor, first: int) -> None:
-    """RuntimeError naming the first step whose loss or gradient is NaN or infinite."""
-    bad = ~(loss.isfinite() & norm.isfinite())
-    if bad.any():
-        at = int(bad.int().argmax())
-        raise RuntimeError(
-            f"training diverged at step {first + at + 1}: loss {float(loss[at]):.4g}, gradient "
-            f"norm {float(norm[at]):.4g}; a smaller --lr or --clip may help"
-        )
+def epoch_of(training: Training, streams: Streams, config: Config) -> float:
+    """How often the text has been read."""
+    if config.windows == "fixed":
+        return training.step / len(streams)
+    return training.epoch + (training.position or 0) / streams.length
