@@ -11,8 +11,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-CHUNK = 2**20  # logits at a time: 4 MB
-PAYS = 2**22  # logits from which on it is taken
+# On a CPU of 2.6 GHz, one thread, against F.cross_entropy on all logits: 1.3x at 400 rows x 10,000
+# tokens, 1.0x at 700 x 10,000 of H = 650, 1.3x at 1600 x 10,000; below `PAYS` the logits are in the
+# cache anyhow. Chunks of a quarter of this size are slower: each adds to all of [V, H].
+CHUNK = 2**21  # logits at a time: 8 MB
+PAYS = 2**21  # logits from which on it is taken
+ROWS = 32  # at least, in a chunk
 
 
 def pays(rows: Tensor, weight: Tensor) -> bool:
@@ -58,7 +62,7 @@ def _loss_and_gradients(
     dx, dweight = torch.empty_like(rows), torch.zeros_like(weight)
     dbias = None if bias is None else torch.zeros_like(bias)
     total = torch.zeros((), dtype=weight.dtype, device=rows.device)
-    step = max(1, CHUNK // size)
+    step = max(ROWS, CHUNK // size)
     for begin in range(0, count, step):
         at = slice(begin, begin + step)
         logits = F.linear(x[at], w).to(weight.dtype)

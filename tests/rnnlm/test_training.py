@@ -3,6 +3,9 @@
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -10,11 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from fastlstm.rnnlm import session
+from fastlstm.rnnlm import checkpoint, session
 from fastlstm.rnnlm.config import Config, make_config
 from fastlstm.rnnlm.model import make_model
+from fastlstm.rnnlm.runs import open_run
 from fastlstm.rnnlm.schedule import LR_END, learning_rate
 
 
@@ -24,9 +28,9 @@ def logged(run: Path, kind: str) -> list[dict]:
 
 
 AWD = (
-    "--optimizer sgd --lr 2 --windows awd --weight-drop 0.3 --locked-dropout "
-    "--dropout-embedding 0.1 --tied --embedding 8 --average stall --nonmono 0 --weight-decay 1e-4 --activation-penalty 2 "
-    "--slowness-penalty 1 --eval-every 10"
+    "--optimizer sgd --lr 2 --windows awd --weight-drop 0.3 --locked-dropout --tied --embedding 8 "
+    "--dropout-embedding 0.1 --average stall --nonmono 0 --weight-decay 1e-4 --eval-every 10 "
+    "--activation-penalty 2 --slowness-penalty 1"
 )
 
 
@@ -157,3 +161,66 @@ def test_memory_pays_on_france(command, tmp_path):
     perplexity = float(out.split("model, step")[1].split()[2])
     assert optimum < perplexity < bound
     assert "lower bound" not in out
+
+
+def test_run_killed_without_warning_resumes_bit_equal(command, text, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = [*SMALL, "--steps", 400, "--eval-every", 20, "--dropout", 0.3]
+    assert command("train", text, *options, "--out", whole)[0] == 0
+    code = "import sys; from fastlstm.cli import main; main(sys.argv[1:])"
+    program = [sys.executable, "-c", code, "train", text, *options, "--out", killed]
+    child = subprocess.Popen([str(word) for word in program], stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not (killed / "best.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+    assert command("resume", killed)[0] == 0
+    expected, got = (load_file(run / "last.safetensors") for run in (whole, killed))
+    assert all(torch.equal(expected[key], got[key]) for key in expected)
+    assert logged(whole, "valid") == logged(killed, "valid")
+
+
+def test_run_of_a_version_before_these_options_loads(command, run):
+    """What the first version wrote: fewer options, and no progress but the step."""
+    values = json.loads((run / "config.json").read_text())
+    old = [
+        "text",
+        "level",
+        "vocab_size",
+        "valid_fraction",
+        "valid_limit",
+        "valid_pieces",
+        "france_docs",
+        "france_distance",
+        "cell",
+        "hidden",
+        "layers",
+        "embedding",
+        "dropout",
+        "dropout_input",
+        "dropout_output",
+        "forget_bias",
+        "implementation",
+        "backend",
+        "batch",
+        "window",
+        "steps",
+        "epochs",
+        "optimizer",
+        "lr",
+        "lr_decay",
+        "clip",
+        "eval_every",
+        "seed",
+        "threads",
+        "device",
+    ]
+    values["config"] = {name: values["config"][name] for name in old}
+    (run / "config.json").write_text(json.dumps(values))
+    tensors, progress = checkpoint._read_tensors(open_run(run), "last")
+    del progress["more"]
+    progress["sha256"] = checkpoint._digest(tensors, progress)
+    save_file(tensors, run / "last.safetensors", progress)
+    assert command("resume", run, "--steps", 30)[0] == 0
+    assert command("sample", run, "--length", 5)[0] == 0
