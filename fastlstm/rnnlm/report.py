@@ -153,7 +153,7 @@ class Report:
         )
         if skip.returned is not None:
             self.console.print(
-                f"        back to the weights of step {skip.returned}, half the rate"
+                f"        back to the weights of step {skip.returned}, at half the rate"
             )
 
     def returned(self, step: int, loss: float, good: int) -> None:
