@@ -12,12 +12,14 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from fastlstm import __version__
+from fastlstm.rnnlm.aliases import in_todays_words
 from fastlstm.rnnlm.arguments import add_commands
+from fastlstm.rnnlm.preset_arguments import add_presets
 
 # command: (module with add_arguments(parser) and run(args), summary)
 MODULES = {
     "bench": ("fastlstm.bench.command", "time fastlstm against torch.nn.LSTM and others"),
-    "verify": ("fastlstm.verify", "check fastlstm's kernels against torch.nn.LSTM"),
+    "verify": ("fastlstm.verify", "check fastlstm's kernels against torch.nn.LSTM, or a preset"),
     "info": ("fastlstm.info", "what this machine would run, and why"),
 }
 
@@ -48,6 +50,8 @@ def make_parser(command: str | None) -> Parser:
             implementation = import_module(module)
             implementation.add_arguments(subparser)
             subparser.set_defaults(run=implementation.run)
+            if name == "verify":
+                add_presets(subparser, implementation.run)
     return parser
 
 
@@ -57,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")
     arguments = sys.argv[1:] if argv is None else list(argv)
     command = next((word for word in arguments if not word.startswith("-")), None)
+    try:
+        arguments = in_todays_words(arguments)
+    except ValueError as error:
+        print("fastlstm: error:", error, file=sys.stderr)
+        return 2
     args = make_parser(command).parse_args(arguments)
     try:
         code: int = args.run(args)

@@ -63,7 +63,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "text",
         nargs="?",
         type=_not_empty,
-        default="stdlib",
+        default=argparse.SUPPRESS,
         metavar="TEXT",
         help="a text file (.gz, .zst and .jsonl too), or a folder with a file each for train, "
         "valid and test; 'stdlib', the source of Python's standard library (default); 'hf:NAME', "
@@ -80,6 +80,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         f"(default {VERIFY_STEPS} steps)",
     )
     _add_stop_after(parser)
+    parser.set_defaults(judge=False)
     for title, options in GROUPS.items():
         group = parser.add_argument_group(title)
         for option in fields(options):

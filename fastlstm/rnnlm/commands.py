@@ -18,6 +18,7 @@ from fastlstm.rnnlm.dataset import Dataset, encode_text, make_dataset, make_stre
 from fastlstm.rnnlm.evaluation import evaluate
 from fastlstm.rnnlm.files import read_text
 from fastlstm.rnnlm.model import make_model, set_reset_token
+from fastlstm.rnnlm.preset_report import print_expected_time, print_preset, print_verdict
 from fastlstm.rnnlm.report import Report, describe, describe_unknown, make_console, print_header
 from fastlstm.rnnlm.result import floor_scores, print_result, print_validation, write_sample
 from fastlstm.rnnlm.runs import (
@@ -35,12 +36,16 @@ from fastlstm.rnnlm.training_options import SEEDS
 from fastlstm.rnnlm.verdict import print_comparison
 
 PARTS = {"train": "training part", "valid": "validation part", "test": "test part"}
+MISSED = 1  # exit code of `verify PRESET` whose figure is not reached
 STOPPED = 130  # exit code of an interrupted run, as a shell gives it for Ctrl-C
 
 
 def run_train(args: argparse.Namespace) -> int:
     """Train a new run, or with --verify compare fastlstm with torch.nn.LSTM and save nothing."""
-    config = make_config(given_options(args), args.verify)
+    given = given_options(args)
+    config = make_config(given, args.verify)
+    console = make_console()
+    print_preset(console, config, given)
     if is_file(config.text):
         config = replace(config, text=str(Path(config.text).absolute()))
     for option, value in (("--out", args.out), ("--stop-after", args.stop_after)):
@@ -52,16 +57,17 @@ def run_train(args: argparse.Namespace) -> int:
     device = _prepare_torch(config.device, config.threads)
     corpus = read_corpus(config)
     dataset = make_dataset(corpus, config)
-    console = make_console()
     model = make_model(len(dataset.vocabulary), config, device)
     set_reset_token(model, dataset.vocabulary)
     print_header(console, corpus, dataset, config, model.parameter_count)
     if args.verify:
         return print_comparison(console, compare_training(dataset, config, device), config)
     print_validation(console, dataset, floor_scores(dataset), config)
+    print_expected_time(console, model, dataset, config)
     path = unused_path(corpus.name) if args.out is None else Path(args.out)
     run = create_run(path, config, dataset.vocabulary, corpus.sha256)
-    return _train(console, run, start_training(model, config), dataset, until)
+    code = _train(console, run, start_training(model, config), dataset, until)
+    return 0 if code == MISSED and not args.judge else code
 
 
 def run_resume(args: argparse.Namespace) -> int:
@@ -91,7 +97,8 @@ def run_resume(args: argparse.Namespace) -> int:
         save_config(run)
     cut_log(run, training.step)
     console.print(f"resuming {run.path} at step {training.step}/{total_steps}")
-    return _train(console, run, training, dataset, until)
+    code = _train(console, run, training, dataset, until)
+    return 0 if code == MISSED else code
 
 
 def run_eval(args: argparse.Namespace) -> int:
@@ -154,7 +161,7 @@ def _train(
         return 0 if training.step == until else STOPPED
     load_weights(run, "best", training.model)
     print_result(console, run, training, dataset)
-    return 0
+    return 0 if print_verdict(console, training.model, dataset, config) else MISSED
 
 
 def _dataset_of(run: Run) -> Dataset:

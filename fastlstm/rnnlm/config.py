@@ -10,7 +10,8 @@ from typing import Any
 
 from fastlstm.rnnlm.combinations import check_combinations
 from fastlstm.rnnlm.model_options import ModelOptions
-from fastlstm.rnnlm.option import check
+from fastlstm.rnnlm.option import check, flag
+from fastlstm.rnnlm.presets import PRESETS
 from fastlstm.rnnlm.text_options import TextOptions
 from fastlstm.rnnlm.training_options import TrainingOptions
 
@@ -99,13 +100,28 @@ COMPUTED_DEFAULTS: Mapping[str, str] = {
 
 
 def make_config(given: Mapping[str, Any], verify: bool = False) -> Config:
-    """The config of a run: what was `given`, then the corpus's own defaults, then the general ones.
+    """The config of a run: what was `given`, or its preset's, the corpus's own, or the general ones.
 
     `verify` shortens the default run to `VERIFY_STEPS`.
     """
     values: dict[str, Any] = dict(FRANCE) if given.get("text") in GENERATED else {}
+    if given.get("preset") is not None:
+        values |= PRESETS[given["preset"]].options
+        if "steps" in given or "epochs" in given:
+            values.pop("epochs", None)
+            values.pop("steps", None)
     if verify:
+        values.pop("epochs", None)
         values["steps"] = VERIFY_STEPS
-    if "epochs" in given and "steps" not in given:
+    if ("epochs" in given or "epochs" in values) and "steps" not in given:
         values["steps"] = None
     return Config(**(values | dict(given)))
+
+
+def differing(config: Config) -> list[str]:
+    """Options of a run with a preset that are not the preset's, but those that change no result."""
+    own = make_config({"preset": config.preset, "text": config.text})
+    free = {"threads", "device", "backend", "implementation", "tensorboard", "eval_every", "spike"}
+    names = (option.name for option in fields(Config))
+    counted = [name for name in names if name not in free]
+    return [flag(name) for name in counted if getattr(config, name) != getattr(own, name)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fastlstm.rnnlm.option import option
+from fastlstm.rnnlm.presets import PRESETS
 
 SEEDS = 2**63  # all that fit into a signed word
 
@@ -11,6 +12,12 @@ SEEDS = 2**63  # all that fit into a signed word
 class TrainingOptions:
     """The options of a run that say how it trains."""
 
+    preset: str | None = option(
+        None,
+        "a published run: all its options, but those given beside it",
+        str,
+        choices=tuple(PRESETS),
+    )
     batch: int = option(50, "parallel streams of text", int, at_least=1)
     accumulate: int = option(
         1,
