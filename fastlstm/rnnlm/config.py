@@ -100,7 +100,7 @@ COMPUTED_DEFAULTS: Mapping[str, str] = {
 
 
 def make_config(given: Mapping[str, Any], verify: bool = False) -> Config:
-    """The config of a run: what was `given`, or its preset's, the corpus's own, or the general ones.
+    """The config of a run: what was `given`, its preset's, the corpus's own, or the general ones.
 
     `verify` shortens the default run to `VERIFY_STEPS`.
     """
