@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from fastlstm.rnnlm.config import COMPUTED_DEFAULTS, FRANCE, VERIFY_STEPS, Config
+from fastlstm.rnnlm.inspect.arguments import add_views
 from fastlstm.rnnlm.model_options import ModelOptions
 from fastlstm.rnnlm.option import flag
 from fastlstm.rnnlm.text_options import TextOptions
@@ -17,16 +18,19 @@ from fastlstm.rnnlm.training_options import TrainingOptions
 
 GROUPS = {"text": TextOptions, "model": ModelOptions, "training": TrainingOptions}
 # what fastlstm[train] adds
-EXTRA = {"jieba", "numpy", "rich", "safetensors", "tokenizers", "zstandard"}
+EXTRA = {
+    "jieba", "matplotlib", "numpy", "rich", "safetensors", "tensorboard", "tokenizers", "zstandard",
+}  # fmt: skip
 
 
 def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
-    """Add train, resume, eval and sample."""
+    """Add train, resume, eval, sample and inspect."""
     for name, summary, add in (
         ("train", "train a language model on a text", _add_train),
         ("resume", "go on with a run, bit for bit", _add_resume),
         ("eval", "loss, perplexity and bits per character of a run on a text", _add_eval),
         ("sample", "let a run write", _add_sample),
+        ("inspect", "draw what a run learnt, and how: a report and pictures", _add_inspect),
     ):
         parser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
         add(parser)
@@ -45,6 +49,7 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
     def run(args: argparse.Namespace) -> int:
         try:
             commands = import_module("fastlstm.rnnlm.commands")
+            code: int = getattr(commands, f"run_{name}")(args)
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
             if missing not in EXTRA:
@@ -52,7 +57,6 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
             raise RuntimeError(
                 f"the trainer needs {missing}: pip install 'fastlstm[train]'"
             ) from error
-        code: int = getattr(commands, f"run_{name}")(args)
         return code
 
     return run
@@ -191,6 +195,12 @@ def _add_sample(parser: argparse.ArgumentParser) -> None:
         help="1 as the model believes, less for the likelier, 0 the likeliest only (default 1)",
     )
     parser.add_argument("--seed", type=int, default=123, metavar="INT", help="(default 123)")
+    _add_checkpoint(parser)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser)
+    add_views(parser, _not_empty)
     _add_checkpoint(parser)
 
 

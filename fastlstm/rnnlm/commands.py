@@ -1,4 +1,4 @@
-"""The trainer's commands: train, resume, eval, sample. Each returns the exit code."""
+"""The trainer's commands: train, resume, eval, sample, inspect. Each returns the exit code."""
 
 import argparse
 import math
@@ -140,6 +140,14 @@ def run_sample(args: argparse.Namespace) -> int:
     load_weights(run, args.checkpoint, model)
     write_sample(run, model, prime, args.length, args.temperature, args.seed)
     return 0
+
+
+def run_inspect(args: argparse.Namespace) -> int:
+    """Draw what a run learnt: an HTML report and PNG pictures."""
+    # here, because no other command needs matplotlib
+    from fastlstm.rnnlm.inspect.command import inspect_run
+
+    return inspect_run(args, _prepare_torch, _dataset_of)
 
 
 def _train(
