@@ -76,7 +76,7 @@ def _draw_text(
         if character.isprintable() and character != " ":
             axes.text(
                 column + wide / 2, line + 0.74, character, ha="center", va="baseline",
-                family="monospace", fontsize=8.5, parse_math=False,
+                family="monospace", fontsize=11, parse_math=False,
             )  # fmt: skip
     axes.set(xlim=(0, WIDTH), ylim=(lines, 0))
     axes.set_axis_off()

@@ -3,8 +3,10 @@
 import math
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from fastlstm.rnnlm.inspect.page import Section
 from fastlstm.rnnlm.inspect.style import COLOURS, GREY
@@ -27,7 +29,7 @@ def view(subject: Subject) -> Section:
     floors = baselines(subject, section)
     for index, run in enumerate((subject, *subject.beside)):
         _draw_losses(losses, run, COLOURS[index % len(COLOURS)], bool(subject.beside))
-    _draw_floors(losses, floors)
+    _draw_floors(losses, floors, *_limits((subject, *subject.beside), floors))
     _draw_training(norms, rates, subject)
     figure.align_ylabels()
     section.draw("curves", figure)
@@ -65,36 +67,51 @@ def _draw_losses(axes: Axes, subject: Subject, colour: str, named: bool) -> None
         axes.plot(steps[best], values[best], "*", color=colour, markersize=13)
 
 
-def _draw_floors(axes: Axes, floors: dict[str, float]) -> None:
+def _draw_floors(axes: Axes, floors: dict[str, float], low: float, high: float) -> None:
+    """Lines of the baselines on an axis from `low` to `high`; those above it are named there."""
+    axes.set_ylim(low, high)
     for name, value in floors.items():
-        axes.axhline(value, color=GREY, linestyle="--", linewidth=0.9)
+        arrow, at = ("\u2191 ", high) if value > high else ("", value)
+        axes.axhline(value, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
         axes.annotate(
-            f"{name} {value:.3f}", (1, value), xycoords=("axes fraction", "data"), ha="right",
-            xytext=(-2, 2), textcoords="offset points", fontsize=8, color=GREY,
+            f"{arrow}{name} {value:.3f}", (1, at), xycoords=("axes fraction", "data"), ha="right",
+            xytext=(-3, -9 if arrow else 3), textcoords="offset points", fontsize=8, color="#333333",
+            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
         )  # fmt: skip
     axes.set_ylabel("nats per token")
-    axes.legend(loc="upper right", bbox_to_anchor=(0.86, 1))
-    # a logarithm with the natural base: equal steps of loss are equal ratios of perplexity
-    right = axes.secondary_yaxis("right", functions=(_perplexity, _nats))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    # equal steps of loss are equal ratios of perplexity
+    right = axes.secondary_yaxis("right", functions=(np.exp, _log))
     right.set_ylabel("perplexity")
 
 
-def _perplexity(nats: Any) -> Any:
-    return math.e**nats
+def _limits(runs: tuple[Subject, ...], floors: dict[str, float]) -> tuple[float, float]:
+    """The axis of losses: all validations and baselines but the worst one, and some air.
+
+    The first training losses, far above all that follow, leave it at the top.
+    """
+    valid = [value for run in runs for value in series(run.run, "valid", "loss")[1]]
+    train = [value for run in runs for value in series(run.run, "train", "loss")[1]]
+    marks = valid + sorted(floors.values())[:-1] or train or [1.0]
+    low, high = min(marks + train), max(marks)
+    air = 0.08 * (high - low) + 1e-3
+    return low - air, high + air
 
 
-def _nats(perplexity: Any) -> Any:
-    from numpy import log, maximum
-
-    return log(maximum(perplexity, 1e-300))
+def _log(perplexity: Any) -> Any:
+    return np.log(np.maximum(perplexity, 1e-300))
 
 
 def _draw_training(norms: Axes, rates: Axes, subject: Subject) -> None:
     steps, values = series(subject.run, "train", "grad_norm")
     if values:
-        norms.semilogy(steps, values, color=COLOURS[0], linewidth=0.9, label="norm before clipping")
+        norms.plot(steps, values, color=COLOURS[0], linewidth=0.9, label="norm before clipping")
     clip = subject.config.clip
     norms.axhline(clip, color=COLOURS[1], linestyle="--", linewidth=0.9, label=f"--clip {clip:g}")
+    norms.set_yscale("log")
+    norms.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    norms.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    norms.yaxis.set_minor_formatter(NullFormatter())
     norms.set_ylabel("gradient norm")
     steps, clipped = series(subject.run, "train", "clipped")
     if steps:
@@ -102,7 +119,7 @@ def _draw_training(norms: Axes, rates: Axes, subject: Subject) -> None:
         share.fill_between(steps, clipped, color=COLOURS[1], alpha=0.15, linewidth=0)
         share.set_ylim(0, 1)
         share.set_ylabel("part clipped", color=COLOURS[1])
-    norms.legend(loc="upper right")
+    norms.legend(loc="center right")
     rates.plot(*series(subject.run, "train", "lr"), color=COLOURS[2])
     rates.set_ylim(bottom=0)
     rates.set_ylabel("learning rate")

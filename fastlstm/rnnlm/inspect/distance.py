@@ -54,7 +54,7 @@ def view(subject: Subject) -> Section:
         )  # fmt: skip
     axes.set(xlabel="sentences between COUNTRY and LANGUAGE", ylabel="bits for LANGUAGE")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.16), ncols=len(runs))
+    axes.legend(loc="upper left", bbox_to_anchor=(0, 1.13), ncols=len(runs))
     section.draw("distance", figure)
     section.table(("run", "sentences", "documents", "bits for LANGUAGE"), rows)
     return section

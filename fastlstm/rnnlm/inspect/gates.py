@@ -12,7 +12,7 @@ from fastlstm.rnnlm.inspect.style import COLOURS, DIVERGING, SEQUENTIAL, drawabl
 from fastlstm.rnnlm.inspect.subject import Subject
 from fastlstm.rnnlm.inspect.trace import Trace, trace_units
 
-MOST = 60  # tokens of a sentence that still have legible names
+MOST = 40  # tokens of a sentence that still have legible names
 OPEN = 0.5
 NAMES = {
     "i": "i: input gate", "f": "f: forget gate", "g": "g: candidate", "o": "o: output gate",
@@ -71,7 +71,7 @@ def open_units(trace: Trace, layer: int) -> dict[str, list[int]]:
 
 
 def _draw_maps(maps: dict[str, Tensor], labels: list[str]) -> Figure:
-    columns = 1 if len(maps) == 1 else 2 if len(maps) == 4 else 3
+    columns = 1 if len(maps) == 1 else 2 if len(maps) == 4 or len(labels) > 16 else 3
     rows = -(-len(maps) // columns)
     width = min(20.0, max(3.4, 1.2 + 0.26 * len(labels)) * columns)
     figure = Figure(figsize=(width, 0.6 + 3.6 * rows), layout="constrained")
@@ -109,7 +109,7 @@ def name_columns(axes: Axes, labels: list[str]) -> None:
 
 def _draw_open(counts: dict[str, list[int]], labels: list[str], hidden: int) -> Figure:
     figure = Figure(
-        figsize=(min(16.0, max(6.0, 0.45 * len(labels) + 2)), 3.2), layout="constrained"
+        figsize=(min(16.0, max(6.0, 0.65 * len(labels) + 2)), 3.2), layout="constrained"
     )
     axes = figure.subplots()
     width = 0.8 / len(counts)

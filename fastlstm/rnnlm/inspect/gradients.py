@@ -5,6 +5,7 @@ Where a step is h' = W h it is multiplied by W transposed k times, as in the pow
 with |lambda_max|^k (Goodfellow et al., 2016, eq. 10.36 to 10.39; Pascanu et al., 2013).
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,8 +39,8 @@ def view(subject: Subject) -> Section:
     section = Section("gradients", "Gradients through time")
     section.say(
         "Norm of the gradient of the loss at step T with respect to h, k steps earlier, mean over "
-        f"{BATCH} pieces of text. Dotted: |λ_max|^k of the W_hh of a plain RNN. Left: models of the "
-        "run's size before training. Right: the run, and others given with --beside."
+        f"{BATCH} pieces of text. Dotted: |λ_max|^k of the W_hh of a plain RNN. Left: models of "
+        "the run's size before training. Right: the run, and others given with --beside."
     )
     tokens = subject.tokens(STEPS * BATCH + 1)
     trained = [_curve(subject.name, subject.model, tokens)]
@@ -90,16 +91,17 @@ def fresh_models(subject: Subject) -> dict[str, RNNLM]:
     def make(**changes: Any) -> RNNLM:
         return make_model(size, replace(config, **changes), device)
 
+    scaled = f"RNN, |λ_max| = {SCALED:g}"
     models = {
         "RNN": make(cell="rnn"),
         "orthogonal RNN": make(cell="rnn"),
-        f"RNN, |λ_max| = {SCALED:g}": make(cell="rnn"),
+        scaled: make(cell="rnn"),
         "LSTM, forget bias 0": make(cell="lstm", forget_bias=0.0),
         "LSTM, forget bias 1": make(cell="lstm", forget_bias=1.0),
     }
     for weight in _recurrent_weights(models["orthogonal RNN"]):
         nn.init.orthogonal_(weight)
-    for weight in _recurrent_weights(models[f"RNN, |λ_max| = {SCALED:g}"]):
+    for weight in _recurrent_weights(models[scaled]):
         with torch.no_grad():
             weight.mul_(SCALED / spectral_radius(weight))
     return models
@@ -133,10 +135,10 @@ def _curve(name: str, model: RNNLM, tokens: Tensor) -> Curve:
 def _draw(axes: Axes, curves: list[Curve]) -> None:
     least = 1e-12  # below that float32 has little left to say
     for index, curve in enumerate(curves):
-        colour, norms = COLOURS[index], curve.norms.clamp_min(least)
-        axes.semilogy(norms, color=colour, label=curve.name)
+        colour, norms = COLOURS[index % len(COLOURS)], curve.norms.double()
+        axes.semilogy(norms.where(norms > least, math.nan), color=colour, label=curve.name)
         if curve.radius is not None:
-            powers = norms[0] * curve.radius ** torch.arange(len(norms), dtype=torch.float64)
+            powers = norms[0] * curve.radius ** torch.arange(len(norms)).double()
             powers = powers[(powers > least) & (powers < norms.max() * 1e4)]
             axes.semilogy(powers, ":", color=colour, linewidth=1.4)
     axes.set_ylim(bottom=least)

@@ -69,7 +69,8 @@ def classes(values: npt.NDArray[np.generic]) -> Numbers:
         return present.astype(np.int64)
     numbers = values.astype(np.float64)
     edges = np.unique(np.quantile(numbers, np.arange(1, BINS) / BINS))
-    return np.searchsorted(edges, numbers, side="right").astype(np.int64)
+    found: Numbers = np.searchsorted(edges, numbers, side="right").astype(np.int64)
+    return found
 
 
 def entropy(numbers: Numbers) -> float:

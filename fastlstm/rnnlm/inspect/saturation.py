@@ -36,17 +36,19 @@ def view(subject: Subject) -> Section:
     rows: list[tuple[object, ...]] = []
     for column, (name, gate) in enumerate(values.items()):
         low, high = saturated(gate, *bounds[name])
-        _draw_units(axes[0, column], NAMES.get(name, name), low, high)
+        axes[0, column].set_title(NAMES.get(name, name))
+        axes[0, column].set_xlabel(f"part of time above {bounds[name][1]:g}")
+        axes[0, column].set_ylabel(f"part of time below {bounds[name][0]:g}")
+        _draw_units(axes[0, column], low, high)
         _draw_histogram(axes[1, column], gate, -1.0 if name in SIGNED else 0.0)
         rows += [
             (name, layer, float(low[layer].mean()), float(high[layer].mean()))
             for layer in range(len(gate))
         ]
-    axes[0, 0].set_ylabel("part of time shut")
     axes[1, 0].set_ylabel("part of all values")
     axes[0, 0].legend(title="layer", loc="upper right")
     section.draw("saturation", figure)
-    section.table(("gate", "layer", "shut, mean of units", "open, mean of units"), rows)
+    section.table(("gate", "layer", "part of time below", "above, mean of units"), rows)
     return section
 
 
@@ -60,14 +62,14 @@ def saturated(gate: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
     return (gate < low).float().mean(1), (gate > high).float().mean(1)
 
 
-def _draw_units(axes: Axes, title: str, low: Tensor, high: Tensor) -> None:
+def _draw_units(axes: Axes, low: Tensor, high: Tensor) -> None:
     for layer in range(len(low)):
         axes.scatter(
             high[layer], low[layer], s=12, alpha=0.6, linewidths=0, color=COLOURS[layer % 7],
             label=str(layer),
         )  # fmt: skip
     axes.plot([0, 1], [1, 0], color="0.8", linewidth=0.8, zorder=0)
-    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), title=title, xlabel="part of time open")
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     axes.set_aspect("equal")
 
 

@@ -24,8 +24,8 @@ def view(subject: Subject) -> Section:
     before = make_model(len(subject.run.vocabulary), subject.config, device)
     blocks, fresh = (recurrent_blocks(model, layer) for model in (subject.model, before))
     section.say(
-        f"Eigenvalues of W_hh of layer {layer} in the complex plane, with the unit circle; grey: as "
-        "the run started. A gated cell has a W_hh for each gate. Below, the power method: W_hh "
+        f"Eigenvalues of W_hh of layer {layer} in the complex plane, with the unit circle; grey: "
+        "as the run started. A gated cell has a W_hh for each gate. Below, the power method: W_hh "
         "applied k times to a random vector stretches it as |λ_max|^k in the end."
     )
     figure = Figure(figsize=(max(4.2, 3.1 * len(blocks)), 6.4), layout="constrained")

@@ -1,5 +1,6 @@
 """Colours and fonts of the pictures."""
 
+import logging
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -28,46 +29,57 @@ STYLE: Any = {
 SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # come with matplotlib
 HINT = (
     "no font here can draw {characters}: install one (Debian and Ubuntu: apt-get install "
-    "fonts-noto-cjk) or name a file with --font; until then the PNG numbers the words"
+    "fonts-noto-cjk) or name a file with --font; {instead}"
 )
 
 
-def find_font(text: Iterable[str], file: str | None = None) -> tuple[str | None, str]:
-    """The family of a font that has all characters DejaVu lacks; None and a hint if none has.
+def find_font(text: Iterable[str], file: str | None = None) -> tuple[str | None, frozenset[str]]:
+    """The family of the font that has most of the characters DejaVu lacks, and what it lacks too.
 
-    file: a font to take before those of the machine.
+    None where no font has any, or none is needed. file: the only font to take, if given.
     """
-    needed = {ord(character) for character in "".join(text) if character.isprintable()}
+    if file is not None and not _characters(file):
+        raise ValueError(f"--font must be a font file, got {file}")
+    needed = {character for character in "".join(text) if character.isprintable()}
     needed -= _characters(font_manager.findfont(SANS))
-    if file is not None and not Path(file).is_file():
-        raise ValueError(f"--font: there is no file {file}")
-    if not needed:
-        return SANS, ""
-    for path in [file] if file is not None else _machine_fonts():
-        if needed <= _characters(path):
-            font_manager.fontManager.addfont(path)
-            return font_manager.FontProperties(fname=path).get_name(), ""
-    missing = "".join(chr(code) for code in sorted(needed)[:8])
-    return None, HINT.format(characters=missing)
+    best, found = None, 0
+    for path in [file] if file is not None else _machine_fonts() if needed else []:
+        has = len(needed & _characters(path))
+        if has > found:
+            best, found = path, has
+        if found == len(needed):
+            break
+    if best is None:
+        return None, frozenset(needed)
+    font_manager.fontManager.addfont(best)
+    family = font_manager.FontProperties(fname=best).get_name()
+    return family, frozenset(needed - _characters(best))
 
 
-def use_font_for(text: Iterable[str], file: str | None = None) -> str:
-    """Let pictures drawn from now on have these characters; returns a hint where none can."""
-    family, hint = find_font(text, file)
-    if family not in (None, SANS):
+def use_font_for(text: Iterable[str], file: str | None = None) -> frozenset[str]:
+    """Let pictures drawn from now on have these characters; returns those that no font has."""
+    family, missing = find_font(text, file)
+    if family is not None:
+        # it says of every font that has no weight just so which one it takes
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
         matplotlib.rcParams["font.family"] = [SANS, family]
         matplotlib.rcParams["font.monospace"] = [MONO, family]
-    return hint
+    return missing
 
 
 def drawable_words(labels: list[str], section: Section, file: str | None = None) -> list[str]:
     """The labels, or where no font has their characters numbers, and a note what they stand for."""
-    hint = use_font_for(labels, file)
-    if not hint:
+    missing = use_font_for(labels, file)
+    if not missing:
         return labels
-    section.note(hint)
+    section.note(hint(missing, "until then the pictures number the words"))
     section.say(", ".join(f"{number} = {label}" for number, label in enumerate(labels, 1)))
     return [str(number) for number in range(1, len(labels) + 1)]
+
+
+def hint(missing: frozenset[str], instead: str) -> str:
+    """What to do about characters that no font has, and what is drawn instead."""
+    return HINT.format(characters="".join(sorted(missing)[:8]), instead=instead)
 
 
 def columns(character: str) -> int:
@@ -87,9 +99,9 @@ def _machine_fonts() -> list[str]:
 
 
 @cache
-def _characters(path: str) -> frozenset[int]:
-    """The code points a font file has glyphs for; none if it cannot be read."""
+def _characters(path: str) -> frozenset[str]:
+    """The characters a font file has glyphs for; none if it cannot be read."""
     try:
-        return frozenset(FT2Font(path).get_charmap())
+        return frozenset(map(chr, FT2Font(path).get_charmap()))
     except (OSError, RuntimeError):
         return frozenset()

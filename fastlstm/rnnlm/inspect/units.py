@@ -6,7 +6,7 @@ from fastlstm.rnnlm.inspect.coloured import text_figure, text_html
 from fastlstm.rnnlm.inspect.features import token_features
 from fastlstm.rnnlm.inspect.page import Section
 from fastlstm.rnnlm.inspect.ranking import Ranked, rank_units
-from fastlstm.rnnlm.inspect.style import COLOURS, use_font_for
+from fastlstm.rnnlm.inspect.style import COLOURS, hint, use_font_for
 from fastlstm.rnnlm.inspect.subject import Subject
 from fastlstm.rnnlm.inspect.trace import Trace, trace_units
 
@@ -46,10 +46,11 @@ def view(subject: Subject) -> Section:
         rows.append((title, values))
         section.html(f"<h3>{title}</h3>")
         section.html(text_html(shown, values, hints))
-    hint = use_font_for(shown, subject.font)
-    if hint:
-        section.note(hint.replace("numbers the words", "shows boxes"))
-    section.draw("units-text", text_figure(shown, rows), shown=False)
+    missing = use_font_for(shown, subject.font)
+    if missing:
+        section.note(hint(missing, "until then units-text.png has boxes for them"))
+    boxes = str.maketrans(dict.fromkeys(missing, "\u25a1"))
+    section.draw("units-text", text_figure([p.translate(boxes) for p in shown], rows), shown=False)
     return section
 
 
@@ -92,7 +93,12 @@ def _chosen(subject: Subject, rankings: dict[str, list[Ranked]]) -> list[tuple[s
     if not best:
         return [(f"layer {subject.shown_layer}, unit 0", subject.shown_layer, 0)]
     return [
-        (f"layer {unit.layer}, unit {unit.unit}: {name}", unit.layer, unit.unit)
+        (
+            f"layer {unit.layer}, unit {unit.unit}: best of all for {name}, "
+            f"{unit.share:.2f} of its entropy",
+            unit.layer,
+            unit.unit,
+        )
         for name, unit in best
     ]
 
