@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fastlstm.rnnlm.inspect.style import DIVERGING, columns
+from fastlstm.rnnlm.inspect.style import DIVERGING, columns, monospace
 
 WIDTH, LINES = 100, 14  # of a picture, in characters
 
@@ -70,13 +70,14 @@ def lay_out(pieces: Sequence[str]) -> list[tuple[int, int, str, int]]:
 def _draw_text(
     axes: Axes, cells: list[tuple[int, int, str, int]], values: Sequence[float], lines: int
 ) -> None:
+    families = monospace()
     for line, column, character, token in cells:
         wide = columns(character)
         axes.add_patch(Rectangle((column, line), wide, 1, color=colour(values[token]), linewidth=0))
         if character.isprintable() and character != " ":
             axes.text(
                 column + wide / 2, line + 0.74, character, ha="center", va="baseline",
-                family="monospace", fontsize=11, parse_math=False,
+                family=families, fontsize=11, parse_math=False,
             )  # fmt: skip
     axes.set(xlim=(0, WIDTH), ylim=(lines, 0))
     axes.set_axis_off()

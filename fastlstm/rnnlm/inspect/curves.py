@@ -75,7 +75,7 @@ def _draw_floors(axes: Axes, floors: dict[str, float], low: float, high: float) 
         axes.axhline(value, color=GREY, linestyle="--", linewidth=0.9, zorder=1)
         axes.annotate(
             f"{arrow}{name} {value:.3f}", (1, at), xycoords=("axes fraction", "data"), ha="right",
-            xytext=(-3, -9 if arrow else 3), textcoords="offset points", fontsize=8, color="#333333",
+            xytext=(-3, -9 if arrow else 3), textcoords="offset points", fontsize=8, color="0.2",
             bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
         )  # fmt: skip
     axes.set_ylabel("nats per token")

@@ -66,10 +66,11 @@ def classes(values: npt.NDArray[np.generic]) -> Numbers:
     """Values as class numbers: each its own if they are few, else in `BINS` equally full bins."""
     different, present = np.unique(values, return_inverse=True)
     if len(different) <= BINS:
-        return present.astype(np.int64)
+        found: Numbers = present.astype(np.int64)
+        return found
     numbers = values.astype(np.float64)
     edges = np.unique(np.quantile(numbers, np.arange(1, BINS) / BINS))
-    found: Numbers = np.searchsorted(edges, numbers, side="right").astype(np.int64)
+    found = np.searchsorted(edges, numbers, side="right").astype(np.int64)
     return found
 
 

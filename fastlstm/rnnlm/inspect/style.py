@@ -17,7 +17,9 @@ from fastlstm.rnnlm.inspect.page import Section
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#767676"
 SEQUENTIAL, DIVERGING = "viridis", "RdBu_r"
+SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # come with matplotlib
 STYLE: Any = {
+    "font.family": [SANS],
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.spines.top": False,
@@ -26,7 +28,6 @@ STYLE: Any = {
     "legend.fontsize": 8.5,
     "axes.unicode_minus": False,
 }
-SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"  # come with matplotlib
 HINT = (
     "no font here can draw {characters}: install one (Debian and Ubuntu: apt-get install "
     "fonts-noto-cjk) or name a file with --font; {instead}"
@@ -63,8 +64,12 @@ def use_font_for(text: Iterable[str], file: str | None = None) -> frozenset[str]
         # it says of every font that has no weight just so which one it takes
         logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
         matplotlib.rcParams["font.family"] = [SANS, family]
-        matplotlib.rcParams["font.monospace"] = [MONO, family]
     return missing
+
+
+def monospace() -> list[str]:
+    """Families for text in columns; matplotlib looks for a missing character in the next one."""
+    return [MONO, *matplotlib.rcParams["font.family"]]
 
 
 def drawable_words(labels: list[str], section: Section, file: str | None = None) -> list[str]:
