@@ -49,7 +49,8 @@ def view(subject: Subject) -> Section:
         rows = [(label, *(count[n] for count in counts.values())) for n, label in enumerate(labels)]
         section.table(("token", *(f"{name} open" for name in counts)), rows)
     if subject.unit is not None:
-        section.draw("gates-unit", _draw_unit(maps, shown, subject.unit))
+        title = f"layer {layer}, unit {subject.unit}"
+        section.draw("gates-unit", _draw_unit(maps, shown, subject.unit, title))
     return section
 
 
@@ -73,13 +74,13 @@ def open_units(trace: Trace, layer: int) -> dict[str, list[int]]:
 def _draw_maps(maps: dict[str, Tensor], labels: list[str]) -> Figure:
     columns = 1 if len(maps) == 1 else 2 if len(maps) == 4 or len(labels) > 16 else 3
     rows = -(-len(maps) // columns)
-    width = min(20.0, max(3.4, 1.2 + 0.26 * len(labels)) * columns)
+    width = min(14.0, max(3.4, 1.2 + 0.26 * len(labels)) * columns)
     figure = Figure(figsize=(width, 0.6 + 3.6 * rows), layout="constrained")
     for axes, (name, values) in zip(
         figure.subplots(rows, columns, squeeze=False).flat, maps.items(), strict=True
     ):
         picture = axes.imshow(
-            values.T, aspect="auto", interpolation="nearest", **_scale(name, values)
+            values.T.numpy(), aspect="auto", interpolation="nearest", **_scale(name, values)
         )
         figure.colorbar(picture, ax=axes, pad=0.02)
         axes.set_title(NAMES.get(name, name))
@@ -125,16 +126,21 @@ def _draw_open(counts: dict[str, list[int]], labels: list[str], hidden: int) -> 
     return figure
 
 
-def _draw_unit(maps: dict[str, Tensor], labels: list[str], unit: int) -> Figure:
+def _draw_unit(maps: dict[str, Tensor], labels: list[str], unit: int, title: str) -> Figure:
     figure = Figure(figsize=(min(16.0, max(6.0, 0.4 * len(labels) + 2)), 3.2), layout="constrained")
     axes = figure.subplots()
     axes.axhline(0, color="0.8", linewidth=0.8)
     for index, (name, values) in enumerate(maps.items()):
         style = "-" if name in SIGNED else "--"
         axes.plot(
-            values[:, unit], style, color=COLOURS[index], marker="o", markersize=3, label=name
+            values[:, unit].numpy(),
+            style,
+            color=COLOURS[index],
+            marker="o",
+            markersize=3,
+            label=name,
         )
-    axes.set_title(f"unit {unit}")
+    axes.set_title(title)
     axes.legend(ncols=len(maps), loc="lower center", bbox_to_anchor=(0.5, 1.08))
     name_columns(axes, labels)
     return figure

@@ -136,11 +136,11 @@ def _draw(axes: Axes, curves: list[Curve]) -> None:
     least = 1e-12  # below that float32 has little left to say
     for index, curve in enumerate(curves):
         colour, norms = COLOURS[index % len(COLOURS)], curve.norms.double()
-        axes.semilogy(norms.where(norms > least, math.nan), color=colour, label=curve.name)
+        axes.semilogy(norms.where(norms > least, math.nan).numpy(), color=colour, label=curve.name)
         if curve.radius is not None:
             powers = norms[0] * curve.radius ** torch.arange(len(norms)).double()
             powers = powers[(powers > least) & (powers < norms.max() * 1e4)]
-            axes.semilogy(powers, ":", color=colour, linewidth=1.4)
+            axes.semilogy(powers.numpy(), ":", color=colour, linewidth=1.4)
     axes.set_ylim(bottom=least)
     axes.set_xlabel("k, steps back")
     axes.legend(loc="best")

@@ -86,7 +86,7 @@ def powers(weight: Tensor, count: int) -> Tensor:
 def _draw_plane(axes: Axes, name: str, weight: Tensor, fresh: Tensor) -> None:
     for matrix, colour, size in ((fresh, "0.7", 8), (weight, COLOURS[0], 12)):
         values = eigenvalues(matrix)
-        axes.scatter(values.real, values.imag, s=size, color=colour, linewidths=0)
+        axes.scatter(values.real.numpy(), values.imag.numpy(), s=size, color=colour, linewidths=0)
     axes.add_patch(Circle((0, 0), 1, fill=False, color=GREY, linewidth=0.8))
     axes.set_aspect("equal", adjustable="datalim")
     axes.set_title(f"{name}: |λ_max| = {spectral_radius(weight):.3g}")
@@ -95,9 +95,9 @@ def _draw_plane(axes: Axes, name: str, weight: Tensor, fresh: Tensor) -> None:
 
 def _draw_powers(axes: Axes, weight: Tensor) -> None:
     radius = spectral_radius(weight)
-    axes.semilogy(powers(weight, POWERS), color=COLOURS[0], label="‖W^k v‖")
+    axes.semilogy(powers(weight, POWERS).numpy(), color=COLOURS[0], label="‖W^k v‖")
     steps = torch.arange(POWERS + 1, dtype=torch.float64)
-    axes.semilogy(radius**steps, ":", color=COLOURS[1], label="|λ_max|^k")
+    axes.semilogy((radius**steps).numpy(), ":", color=COLOURS[1], label="|λ_max|^k")
     axes.axhline(1, color=GREY, linewidth=0.6)
     axes.set_xlabel("k")
     axes.legend()
