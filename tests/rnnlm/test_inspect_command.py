@@ -136,12 +136,12 @@ def test_mistakes(fails, run, arguments, message):
 
 def test_without_a_font_words_are_numbered(command, run, monkeypatch):
     monkeypatch.setattr(font_manager, "findSystemFonts", lambda: [])
-    code, out, err = command("inspect", run, "gates", "units", "--text", "the " + "".join(CHINESE))
+    code, out, err = command("inspect", run, "gates", "units", "--text", "the \u6cd5\u56fd")
     assert (code, err) == (0, "")
-    assert "no font here can draw \u4e2d\u56fd" in out
+    assert "no font here can draw \u56fd\u6cd5" in out
     assert "apt-get install fonts-noto-cjk" in out
     page = (run / "inspect" / "gates-units.html").read_text(encoding="utf-8")
-    assert "5 = " in page
+    assert "5 = \u6cd5, 6 = \u56fd" in page
 
 
 def test_numbers_stand_for_the_words(monkeypatch):
@@ -164,3 +164,14 @@ def test_installed_font_is_found():
     assert (
         font_manager.findfont(family, fallback_to_default=False) in font_manager.findSystemFonts()
     )
+
+
+def test_the_lectures_sentence_is_read_where_it_can_be(command, tmp_path):
+    (tmp_path / "football.txt").write_text("中国 足球 真烂 我 想 大吃\n" * 100, encoding="utf-8")
+    options = ["--level", "word", "--steps", "1", "--out", tmp_path / "run"]
+    assert command("train", tmp_path / "football.txt", *SMALL, *options)[0] == 0
+    code, out, _ = command("inspect", tmp_path / "run", "gates")
+    assert code == 0
+    assert "tokens with * are not in the run's vocabulary" in out
+    page = (tmp_path / "run" / "inspect" / "gates.html").read_text(encoding="utf-8")
+    assert "Read: 中国 男足* 踢得* 真烂 气得我* 想 大吃 一顿*" in page

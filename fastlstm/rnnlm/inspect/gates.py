@@ -33,7 +33,7 @@ def view(subject: Subject) -> Section:
         f"unit did when it read that token. Read: {' '.join(labels)}"
     )
     if any(label.endswith("*") and len(label) > 1 for label in labels):
-        section.note("words with * are not in the run's vocabulary; the model read <unk>")
+        section.note("tokens with * are not in the run's vocabulary; the model read <unk>")
     shown = drawable_words(labels, section, subject.font)
     maps = maps_of(trace, layer)
     if not trace.gates:

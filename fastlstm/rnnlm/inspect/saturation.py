@@ -65,8 +65,8 @@ def saturated(gate: Tensor, low: float, high: float) -> tuple[Tensor, Tensor]:
 def _draw_units(axes: Axes, low: Tensor, high: Tensor) -> None:
     for layer in range(len(low)):
         axes.scatter(
-            high[layer].numpy(), low[layer].numpy(), s=12, alpha=0.6, linewidths=0, color=COLOURS[layer % 7],
-            label=str(layer),
+            high[layer].numpy(), low[layer].numpy(), s=12, alpha=0.6, linewidths=0,
+            color=COLOURS[layer % 7], label=str(layer),
         )  # fmt: skip
     axes.plot([0, 1], [1, 0], color="0.8", linewidth=0.8, zorder=0)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))

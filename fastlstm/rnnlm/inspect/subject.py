@@ -92,10 +92,12 @@ class Subject:
             if len(encoded) - self.run.vocabulary.count_unknown(encoded) >= 2:
                 text = lecture.encode()
         tokens = self.text_tokens(text, most)
-        words = None
+        spelt: list[str] | None = None
         if text is not None and self.config.level == "word":
-            words = text.decode().replace("\n", " \u21b5 ").split()
-        return tokens, self._labels(tokens, words)
+            spelt = text.decode().replace("\n", " \u21b5 ").split()
+        elif text is not None and self.config.level == "char":
+            spelt = list(text.decode())
+        return tokens, self._labels(tokens, spelt)
 
     def text_tokens(self, text: bytes | None, most: int) -> torch.Tensor:
         """The first `most` tokens of `text`, or of the validation part for None."""
@@ -121,15 +123,15 @@ class Subject:
             for piece, _ in zip(self.run.vocabulary.decode(tokens.tolist()), tokens, strict=False)
         ]
 
-    def _labels(self, tokens: torch.Tensor, words: list[str] | None) -> list[str]:
+    def _labels(self, tokens: torch.Tensor, spelt: list[str] | None) -> list[str]:
         """A short name for each token, with white space made visible.
 
-        words: as the text spells them; one that the vocabulary does not hold is shown with a star.
+        spelt: the tokens as the text has them; those not in the vocabulary are shown with a star.
         """
         labels = []
         for index, piece in enumerate(self.pieces(tokens)):
             label = piece.strip(" ") if self.config.level == "word" else piece
-            if label == UNKNOWN and words is not None:
-                label = f"{words[index]}*"
+            if label in (UNKNOWN, "\N{REPLACEMENT CHARACTER}") and spelt is not None:
+                label = f"{spelt[index]}*"
             labels.append(label.replace("\n", "\u21b5").replace(" ", "\u2423") or "\u00b7")
         return labels
