@@ -50,9 +50,13 @@ def trace_units(model: RNNLM, tokens: Tensor, start: int) -> Trace:
         h, gates = _trace_gru(rnn, x)
     elif isinstance(rnn, nn.RNN):
         h, gates = _hidden_states(rnn, x), {}
-    else:
+    elif isinstance(rnn, nn.LSTM) and not rnn.proj_size:
         c, gates = trace_lstm(rnn, x)
         h = gates["o"] * torch.tanh(c)
+    else:
+        raise ValueError(
+            "units can be watched in an LSTM without projections, a GRU or an RNN only"
+        )
     log_probabilities = F.log_softmax(model.decoder(h[-1]), dim=-1).cpu()
     model.train(training)
     after = {name: gate[:, 1:].cpu() for name, gate in gates.items()}
