@@ -4,6 +4,7 @@ import io
 import re
 import shutil
 import struct
+import sys
 
 import pytest
 from conftest import SENTENCE, SMALL
@@ -175,3 +176,10 @@ def test_the_lectures_sentence_is_read_where_it_can_be(command, tmp_path):
     assert "tokens with * are not in the run's vocabulary" in out
     page = (tmp_path / "run" / "inspect" / "gates.html").read_text(encoding="utf-8")
     assert "Read: 中国 男足* 踢得* 真烂 气得我* 想 大吃 一顿*" in page
+
+
+def test_without_matplotlib_one_line_says_so(fails, run, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("fastlstm.rnnlm.inspect.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert "the trainer needs matplotlib: pip install 'fastlstm[train]'" in fails("inspect", run)
