@@ -183,3 +183,11 @@ def test_without_matplotlib_one_line_says_so(fails, run, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert "the trainer needs matplotlib: pip install 'fastlstm[train]'" in fails("inspect", run)
+
+
+def test_long_sentence_is_cut(command, run):
+    code, out, _ = command("inspect", run, "gates", "--text", SENTENCE * 2)
+    assert code == 0
+    assert "gates: of the text the first 40 tokens are drawn" in out
+    page = (run / "inspect" / "gates.html").read_text(encoding="utf-8")
+    assert "<summary>the numbers, 40 rows</summary>" in page

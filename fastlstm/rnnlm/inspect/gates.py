@@ -25,7 +25,10 @@ SIGNED = {"g", "n", "c", "h"}
 def view(subject: Subject) -> Section:
     """Heat maps of one layer over a sentence."""
     section = Section("gates", "Gates and states, word by word")
-    tokens, labels = subject.sentence(MOST)
+    tokens, labels = subject.sentence(MOST + 1)
+    if len(tokens) > MOST and subject.given is not None:
+        section.note(f"of the text the first {MOST} tokens are drawn")
+    tokens, labels = tokens[:MOST], labels[:MOST]
     trace = trace_units(subject.model, tokens, subject.run.vocabulary.start)
     layer = subject.shown_layer
     section.say(

@@ -25,6 +25,8 @@ pre.text { font: 14px/1.5 ui-monospace, monospace; white-space: pre-wrap; overfl
            border: 1px solid #ddd; padding: .6em }
 """
 
+LONG = 16  # rows of a table that is shown as a whole
+
 
 @dataclass
 class Section:
@@ -52,11 +54,14 @@ class Section:
             self.parts.append(f"{{picture:{name}}}")
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """A table; numbers stand to the right."""
+        """A table; numbers stand to the right, and a long one is folded up."""
         cells = "".join(f"<th>{escape(str(name))}</th>" for name in header)
         lines = ["".join(map(_cell, row)) for row in rows]
         body = "".join(f"<tr>{line}</tr>" for line in lines)
-        self.parts.append(f"<table><tr>{cells}</tr>{body}</table>")
+        table = f"<table><tr>{cells}</tr>{body}</table>"
+        if len(rows) > LONG:
+            table = f"<details><summary>the numbers, {len(rows)} rows</summary>{table}</details>"
+        self.parts.append(table)
 
     def html(self, markup: str) -> None:
         """Markup as it is: its text must have been escaped."""
