@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-import fastlstm
+from fastlstm import LSTM
 from fastlstm.rnnlm.model import RNNLM
 
 LSTM_GATES, GRU_GATES = ("i", "f", "g", "o"), ("r", "z", "n")
@@ -66,13 +66,13 @@ def trace_units(model: RNNLM, tokens: Tensor, start: int) -> Trace:
 
 def trace_lstm(lstm: nn.RNNBase, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """c and the gates i, f, g, o, each [L, N, H], of a text x [N, 1, I]."""
-    layers, hidden = lstm.num_layers, lstm.hidden_size
-    zero = x.new_zeros(layers, 1, hidden)
-    weights = [weight for weight in lstm._flat_weights if weight is not None]
-    # TODO: lstm(x, return_cells=True, return_gates=True) once LSTM has it
-    *_, c, gates = fastlstm.functional.lstm_and_trace(x, zero, zero, weights, num_layers=layers)
-    gates = gates.view(layers, -1, len(LSTM_GATES), hidden)
-    return c.view(layers, -1, hidden), dict(zip(LSTM_GATES, gates.unbind(2), strict=True))
+    if not isinstance(lstm, LSTM):  # torch's tells neither
+        ours = LSTM(lstm.input_size, lstm.hidden_size, lstm.num_layers).to(x)
+        ours.load_state_dict(lstm.state_dict())
+        lstm = ours
+    *_, cells, gates = lstm(x, return_cells=True, return_gates=True)
+    # one text: the batch is of one item
+    return cells[:, :, 0], dict(zip(LSTM_GATES, gates[:, :, 0].unbind(2), strict=True))
 
 
 def _hidden_states(rnn: nn.RNNBase, x: Tensor) -> Tensor:
