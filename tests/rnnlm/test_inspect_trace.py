@@ -8,7 +8,7 @@ import torch
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.inspect.gates import maps_of, open_units
 from fastlstm.rnnlm.inspect.saturation import saturated
-from fastlstm.rnnlm.inspect.trace import trace_units
+from fastlstm.rnnlm.inspect.trace import predictions, trace_units
 from fastlstm.rnnlm.model import make_model
 
 CONFIG = Config(hidden=7, layers=2, embedding=5)
@@ -86,17 +86,16 @@ def test_trace_is_the_cells_formula(cell, implementation, step):
     assert trace.memory.abs().max() <= 1
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_probabilities_are_the_models(cell):
+@pytest.mark.parametrize(("cell", "step"), [("lstm", lstm_step), ("gru", gru_step)])
+def test_predictions_are_the_decoders(cell, step):
     model = model_of(cell, dropout_output=0.5).train()
-    trace = trace_units(model, TOKENS, 0)
+    p = predictions(model, TOKENS, 0)
     assert model.training
+    assert p.shape == (len(TOKENS) + 1, 11)
+    h = by_hand(model, step)["h"][-1]
     with torch.no_grad():
-        logits, _ = model.eval()(
-            torch.cat([torch.tensor([0]), TOKENS])[:, None], model.initial_state(1)
-        )
-    expected = torch.log_softmax(logits[:, 0], 1)
-    torch.testing.assert_close(trace.log_probabilities, expected, **EXACT)
+        expected = torch.softmax(h @ model.decoder.weight.T + model.decoder.bias, 1)
+    torch.testing.assert_close(p[1:], expected, **EXACT)
 
 
 def test_kernels_of_float32_see_the_same():

@@ -21,15 +21,11 @@ class Trace:
 
     h: [L, N, H]; c: the same, None where the cell has none.
     gates: the activated ones by name, [L, N, H] each; none for an Elman cell.
-    tokens: [N], that were read.
-    log_probabilities: [N + 1, V] of the token to come, before the first token and after each.
     """
 
-    tokens: Tensor
     h: Tensor
     c: Tensor | None
     gates: dict[str, Tensor]
-    log_probabilities: Tensor
 
     @property
     def memory(self) -> Tensor:
@@ -57,11 +53,21 @@ def trace_units(model: RNNLM, tokens: Tensor, start: int) -> Trace:
         raise ValueError(
             "units can be watched in an LSTM without projections, a GRU or an RNN only"
         )
-    log_probabilities = F.log_softmax(model.decoder(h[-1]), dim=-1).cpu()
     model.train(training)
     after = {name: gate[:, 1:].cpu() for name, gate in gates.items()}
     c = None if c is None else c[:, 1:].cpu()
-    return Trace(tokens[1:].cpu(), h[:, 1:].cpu(), c, after, log_probabilities)
+    return Trace(h[:, 1:].cpu(), c, after)
+
+
+@torch.no_grad()
+def predictions(model: RNNLM, tokens: Tensor, start: int) -> Tensor:
+    """Probabilities [N + 1, V] of the token after `start`, and after each of tokens [N]."""
+    training = model.training
+    model.eval()
+    tokens = torch.cat([tokens.new_tensor([start]), tokens]).to(model.decoder.weight.device)
+    logits, _ = model(tokens[:, None], model.initial_state(1))
+    model.train(training)
+    return F.softmax(logits[:, 0], dim=-1).cpu()
 
 
 def trace_lstm(lstm: nn.RNNBase, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

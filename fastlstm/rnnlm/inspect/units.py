@@ -1,6 +1,7 @@
 """Text coloured by units, and a ranking of the units that track something a reader can name."""
 
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from fastlstm.rnnlm.inspect.coloured import text_figure, text_html
 from fastlstm.rnnlm.inspect.features import token_features
@@ -8,7 +9,7 @@ from fastlstm.rnnlm.inspect.page import Section
 from fastlstm.rnnlm.inspect.ranking import Ranked, rank_units
 from fastlstm.rnnlm.inspect.style import COLOURS, hint, use_font_for
 from fastlstm.rnnlm.inspect.subject import Subject
-from fastlstm.rnnlm.inspect.trace import Trace, trace_units
+from fastlstm.rnnlm.inspect.trace import predictions, trace_units
 
 TOKENS = 20_000  # that the ranking reads
 VALUES = 2**26  # that a trace may hold
@@ -21,7 +22,7 @@ def view(subject: Subject) -> Section:
     """The ranking, then the text coloured by the best unit of each feature, or by the one asked."""
     section = Section("units", "Units that track something")
     vocabulary = subject.run.vocabulary
-    values_per_token = 6 * subject.layers * subject.config.hidden + len(vocabulary)
+    values_per_token = 6 * subject.layers * subject.config.hidden
     tokens = subject.tokens(max(SHOWN, min(TOKENS, VALUES // values_per_token)))
     trace = trace_units(subject.model, tokens, vocabulary.start)
     pieces = subject.pieces(tokens)
@@ -34,7 +35,7 @@ def view(subject: Subject) -> Section:
     if rankings:
         _show_ranking(section, rankings, len(tokens))
     chosen = _chosen(subject, rankings)
-    hints = _hints(subject, trace, SHOWN)
+    hints = _hints(subject, tokens[:SHOWN])
     shown = pieces[:SHOWN]
     section.say(
         "Colour is what a unit remembers after it read a token, tanh(c) or h: red is +1, blue is "
@@ -103,11 +104,11 @@ def _chosen(subject: Subject, rankings: dict[str, list[Ranked]]) -> list[tuple[s
     ]
 
 
-def _hints(subject: Subject, trace: Trace, count: int) -> list[str]:
-    """For each of the first tokens: its own probability, and the likeliest tokens after it."""
-    tokens, log_p = trace.tokens[:count], trace.log_probabilities
-    own = log_p[: len(tokens)].gather(1, tokens[:, None])[:, 0].exp().tolist()
-    top = log_p[1 : len(tokens) + 1].exp().topk(min(LIKELIEST, log_p.shape[1]), dim=1)
+def _hints(subject: Subject, tokens: Tensor) -> list[str]:
+    """For each token: its own probability, and the likeliest tokens after it."""
+    p_next = predictions(subject.model, tokens, subject.run.vocabulary.start)
+    own = p_next[:-1].gather(1, tokens[:, None])[:, 0].tolist()
+    top = p_next[1:].topk(min(LIKELIEST, p_next.shape[1]), dim=1)
     hints = []
     for p, values, numbers in zip(own, top.values.tolist(), top.indices.tolist(), strict=True):
         named = (
