@@ -47,8 +47,8 @@ def test_baselines_are_those_of_the_validation_part(subject):
     size, start = len(subject.run.vocabulary), subject.run.vocabulary.start
     assert curves.baselines(subject, Section("", "")) == pytest.approx(
         {
-            "unigram": unigram_loss(train, valid, size),
-            "bigram": bigram_loss(train, valid, size, start),
+            "unigram": unigram_loss([train], valid, size),
+            "bigram": bigram_loss([train], valid, size, start),
         }
     )
 

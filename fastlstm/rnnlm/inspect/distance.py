@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 
 from fastlstm.rnnlm.evaluation import token_losses
-from fastlstm.rnnlm.france import COUNTRIES, SLIP, generate_france
+from fastlstm.rnnlm.france import SLIP, generate_france
 from fastlstm.rnnlm.inspect.page import Section
 from fastlstm.rnnlm.inspect.style import COLOURS, GREY
 from fastlstm.rnnlm.inspect.subject import Subject
@@ -27,13 +27,20 @@ def view(subject: Subject) -> Section:
             raise ValueError(f"{run.run.path} was not trained on france, whose distances are known")
         if run.config.level not in ("word", "char", "byte"):
             raise ValueError(f"LANGUAGE is not found among tokens of the {run.config.level} level")
+        own = run.config.france_skin, run.config.france_countries
+        if own != ("english", subject.config.france_countries):
+            raise ValueError(
+                f"{run.run.path} must be of the english skin and of as many countries as the other "
+                f"runs, got {own[0]} and {own[1]}"
+            )
+    countries = subject.config.france_countries
     section = Section("distance", "Loss by the distance of the dependency")
     section.say(
         f"What LANGUAGE costs in {DOCUMENTS:,} new documents of france, by the number of sentences "
         "between COUNTRY and LANGUAGE. A model that has forgotten the country pays the upper line, "
         "the best possible one the lower."
     )
-    text = generate_france(DOCUMENTS, MEAN, SEED).text
+    text = generate_france(DOCUMENTS, MEAN, SEED, countries=countries).text
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
     rows: list[tuple[object, ...]] = []
@@ -46,7 +53,7 @@ def view(subject: Subject) -> Section:
             color=COLOURS[index], label=run.name,
         )  # fmt: skip
         rows += [(run.name, d, len(costs[d]), mean) for d, mean in means.items()]
-    for name, bits in (("forgotten", math.log2(len(COUNTRIES))), ("best possible", optimum())):
+    for name, bits in (("forgotten", math.log2(countries)), ("best possible", optimum(countries))):
         axes.axhline(bits, color=GREY, linestyle="--", linewidth=0.9)
         axes.annotate(
             f"{name} {bits:.2f}", (1, bits), xycoords=("axes fraction", "data"), ha="right",
@@ -60,9 +67,9 @@ def view(subject: Subject) -> Section:
     return section
 
 
-def optimum() -> float:
+def optimum(countries: int) -> float:
     """The mean cost of LANGUAGE, in bits, for whoever knows COUNTRY."""
-    others = len(COUNTRIES) - 1
+    others = countries - 1
     return -(1 - SLIP) * math.log2(1 - SLIP) - SLIP * math.log2(SLIP / others)
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 
+from fastlstm.rnnlm.chunks import check_utf8
 from fastlstm.rnnlm.config import Config
-from fastlstm.rnnlm.corpus import check_utf8, read_text
 from fastlstm.rnnlm.dataset import Dataset
+from fastlstm.rnnlm.files import read_text
 from fastlstm.rnnlm.levels import UNKNOWN
 from fastlstm.rnnlm.model import RNNLM
 from fastlstm.rnnlm.runs import Run
@@ -103,7 +104,7 @@ class Subject:
         """The first `most` tokens of `text`, or of the validation part for None."""
         if text is not None:
             if self.config.level != "byte":
-                check_utf8(text, "the text to look at")
+                check_utf8([text], "the text to look at")
             encoded = torch.from_numpy(self.run.vocabulary.encode(text))
             if not len(encoded):
                 raise ValueError("the text to look at is empty")
