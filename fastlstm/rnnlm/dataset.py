@@ -165,4 +165,4 @@ class Streams:
 
     def _widen(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T] as int64 [T, B] on the device."""
-        return tokens.t().to(self._device, torch.int64)
+        return tokens.t().to(self._device, torch.int64).contiguous()
