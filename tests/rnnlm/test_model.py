@@ -172,3 +172,22 @@ def test_penalties_are_those_of_awd_lstm():
     y, dropped = seen
     expected = 2 * dropped.pow(2).mean() + (y[1:] - y[:-1]).pow(2).mean()
     torch.testing.assert_close(penalty, expected)
+
+
+def test_run_with_resets_is_evaluated_and_sampled_with_them(command, tmp_path):
+    """The token is saved with the weights: a line is as likely whatever came before it."""
+    lines = ["ab ab ab\n", "cd cd cd\n"] * 200
+    (tmp_path / "lines.txt").write_text("".join(lines))
+    run, size = tmp_path / "run", ["--hidden", 12, "--batch", 4, "--window", 10, "--threads", 1]
+    options = ["--level", "char", "--steps", 60, "--reset-at", "\\n", "--out", run]
+    assert command("train", tmp_path / "lines.txt", *size, *options)[0] == 0
+    assert command("sample", run, "--length", 20)[0] == 0
+
+    def cost(text):
+        (tmp_path / "text.txt").write_text(text)
+        code, out, _ = command("eval", run, tmp_path / "text.txt")
+        assert code == 0
+        return float(out.splitlines()[1].split()[0]) * len(text)
+
+    apart = cost(lines[0]) + cost(lines[1])
+    assert cost(lines[1] + lines[0]) == pytest.approx(apart, abs=0.01)
