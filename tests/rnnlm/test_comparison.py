@@ -5,7 +5,7 @@ import torch
 from conftest import SMALL
 from torch import nn
 
-from fastlstm.rnnlm import model
+from fastlstm.rnnlm import recurrence
 from fastlstm.rnnlm.chart import BOTH, OURS, THEIRS, draw_curves
 
 
@@ -59,7 +59,7 @@ def test_sound_layer_passes(command, text, tmp_path, monkeypatch):
     ],
 )
 def test_faulty_layer_fails(command, text, monkeypatch, faults, where):
-    monkeypatch.setattr(model, "LSTM", faulty_lstm(faults))
+    monkeypatch.setattr(recurrence, "LSTM", faulty_lstm(faults))
     code, out, _ = command("train", text, *SMALL, "--verify")
     assert code == 1
     assert f"FAILED  step 1: {where}" in out
@@ -67,12 +67,12 @@ def test_faulty_layer_fails(command, text, monkeypatch, faults, where):
 
 def test_nn_lstm_in_its_place_passes(command, text, monkeypatch):
     """The faulty layer without a fault: what fails above is the fault."""
-    monkeypatch.setattr(model, "LSTM", faulty_lstm({}))
+    monkeypatch.setattr(recurrence, "LSTM", faulty_lstm({}))
     assert command("train", text, *SMALL, "--verify", "--steps", 30)[0] == 0
 
 
 def test_nan_is_a_fault(command, text, monkeypatch):
-    monkeypatch.setattr(model, "LSTM", faulty_lstm({"weight_hh": float("nan")}))
+    monkeypatch.setattr(recurrence, "LSTM", faulty_lstm({"weight_hh": float("nan")}))
     assert command("train", text, *SMALL, "--verify")[0] == 1
 
 
