@@ -5,18 +5,20 @@ from html import escape
 
 from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.collections import PatchCollection
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fastlstm.rnnlm.inspect.style import DIVERGING, columns, monospace
 
+MAP = colormaps[DIVERGING]  # looked up once: each look makes a copy
 WIDTH, LINES = 100, 14  # of a picture, in characters
 
 
 def colour(value: float) -> str:
     """Of a value in -1..1: blue below 0, white at 0, red above; pale enough to read black on."""
-    return to_hex(colormaps[DIVERGING](0.5 + 0.34 * max(-1.0, min(1.0, value))))
+    return to_hex(MAP(0.5 + 0.34 * max(-1.0, min(1.0, value))))
 
 
 def text_html(pieces: Sequence[str], values: Sequence[float], hints: Sequence[str]) -> str:
@@ -71,13 +73,16 @@ def _draw_text(
     axes: Axes, cells: list[tuple[int, int, str, int]], values: Sequence[float], lines: int
 ) -> None:
     families = monospace()
+    patches, colours = [], []
     for line, column, character, token in cells:
         wide = columns(character)
-        axes.add_patch(Rectangle((column, line), wide, 1, color=colour(values[token]), linewidth=0))
+        patches.append(Rectangle((column, line), wide, 1))
+        colours.append(colour(values[token]))
         if character.isprintable() and character != " ":
             axes.text(
                 column + wide / 2, line + 0.74, character, ha="center", va="baseline",
-                family=families, fontsize=11, parse_math=False,
+                family=families, in_layout=False, fontsize=11, parse_math=False,
             )  # fmt: skip
+    axes.add_collection(PatchCollection(patches, facecolors=colours, linewidths=0), autolim=False)
     axes.set(xlim=(0, WIDTH), ylim=(lines, 0))
     axes.set_axis_off()
