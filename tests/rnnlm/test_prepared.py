@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,7 +183,9 @@ def test_two_processes_at_once(text, tmp_path):
     assert logs[0] == logs[1]
 
 
-def test_text_that_changes_while_it_is_read(config, monkeypatch, text, tmp_path):
+@pytest.mark.parametrize("level", ["byte", "word"])
+def test_text_that_changes_while_it_is_read(config, text, tmp_path, level):
+    config = replace(config, level=level)
     corpus = read_corpus(config)
     text.write_text(SENTENCE * 61, encoding="utf-8")
     with pytest.raises(ValueError, match="has changed while it was read"):
