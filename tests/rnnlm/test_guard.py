@@ -10,8 +10,9 @@ from safetensors.torch import load_file
 from fastlstm.rnnlm import training
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Streams
-from fastlstm.rnnlm.guard import Skip, worst_stream
+from fastlstm.rnnlm.guard import Skip, keep_good, worst_stream
 from fastlstm.rnnlm.model import make_model
+from fastlstm.rnnlm.schedule import learning_rate
 from fastlstm.rnnlm.training import start_training, train_step
 
 
@@ -86,6 +87,24 @@ def test_skipped_window_leaves_weights_and_counts_its_tokens():
         assert "above --spike 0.001" in skip.reason
     assert all(torch.equal(a, b) for a, b in zip(before, run.model.parameters(), strict=True))
     assert not any(part.any() for part in run.state)
+
+
+def test_third_in_a_row_brings_back_good_weights_at_half_the_rate():
+    config = Config(hidden=6, batch=4, window=10)
+    streams = Streams(torch.arange(400) % 9, 0, 4, 10)
+    run = start_training(make_model(9, config, torch.device("cpu")), config)
+    train_step(run, streams, config, 100)
+    keep_good(run)
+    good = [weight.clone() for weight in run.model.parameters()]
+    with torch.no_grad():
+        for weight in run.model.parameters():
+            weight.fill_(float("nan"))
+    skips = [train_step(run, streams, config, 100) for _ in range(3)]
+    assert [skip.returned for skip in skips] == [None, None, 1]
+    assert all(torch.equal(a, b) for a, b in zip(good, run.model.parameters(), strict=True))
+    loss, *_ = train_step(run, streams, config, 100)
+    assert loss < 3
+    assert run.lr == pytest.approx(learning_rate(config, 4, 100) / 2)
 
 
 def test_worst_stream_is_that_of_the_largest_loss():

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import time
 
 import pytest
 from conftest import SMALL
@@ -9,6 +10,8 @@ from conftest import SMALL
 event_accumulator = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="needs tensorboard"
 )
+
+from torch.utils.tensorboard import SummaryWriter  # noqa: E402
 
 
 def scalars(run):
@@ -30,6 +33,10 @@ def test_tensorboard_has_the_numbers_of_the_log_after_a_resume_too(command, text
     run = tmp_path / "run"
     options = [*SMALL, "--steps", 60, "--eval-every", 20, "--tensorboard"]
     assert command("train", text, *options, "--out", run, "--stop-after", 30)[0] == 0
+    crashed = SummaryWriter(str(run / "tensorboard"), filename_suffix=".lost")
+    crashed.add_scalar("train/loss", 99.0, 40)  # a step that was not saved
+    crashed.close()
+    time.sleep(1.1)  # its files go by the second
     assert command("resume", run)[0] == 0
     curves = scalars(run)
     for name in ("loss", "grad_norm", "clipped", "lr", "tokens_per_second"):
