@@ -87,6 +87,7 @@ def compare_training(
     if config.cell != "lstm" or config.implementation != "fastlstm":
         raise ValueError("--verify compares fastlstm's LSTM: it needs --cell lstm, and no other")
     given = [flag(name) for name in NOT_COMPARED if getattr(config, name)]
+    given += ["--precision bf16"] * (config.precision == "bf16")
     if given:
         raise ValueError(
             f"--verify compares without dropout, whose masks are random, and without what nn.LSTM "

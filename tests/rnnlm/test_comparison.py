@@ -80,6 +80,8 @@ def test_nan_is_a_fault(command, text, monkeypatch):
     ("option", "said"),
     [
         ("--dropout 0.5", "without dropout"),
+        ("--zoneout 0.1", "leave out --zoneout"),
+        ("--precision bf16", "leave out --precision bf16"),
         ("--cell gru", "--cell lstm"),
         ("--implementation torch", "fastlstm's LSTM"),
         ("--out x", "--out"),
