@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from fastlstm.rnnlm.chinese import chinese_words
 from fastlstm.rnnlm.chunks import check_utf8
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Dataset
 from fastlstm.rnnlm.files import read_text
-from fastlstm.rnnlm.levels import UNKNOWN
+from fastlstm.rnnlm.levels import LINE_END, UNKNOWN
 from fastlstm.rnnlm.model import RNNLM
 from fastlstm.rnnlm.runs import Run
 
@@ -88,7 +89,8 @@ class Subject:
         """
         text = self.given
         if text is None and self.config.level != "byte":
-            lecture = LECTURE if self.config.level == "word" else LECTURE.replace(" ", "")
+            parted = self.config.level in ("word", "zh-word")
+            lecture = LECTURE if parted else LECTURE.replace(" ", "")
             encoded = self.run.vocabulary.encode(lecture.encode())
             if len(encoded) - self.run.vocabulary.count_unknown(encoded) >= 2:
                 text = lecture.encode()
@@ -96,6 +98,8 @@ class Subject:
         spelt: list[str] | None = None
         if text is not None and self.config.level == "word":
             spelt = text.decode().replace("\n", " \u21b5 ").split()
+        elif text is not None and self.config.level == "zh-word":
+            spelt = [w.replace(LINE_END, "\u21b5") for w in chinese_words(text.decode())]
         elif text is not None and self.config.level == "char":
             spelt = list(text.decode())
         return tokens, self._labels(tokens, spelt)
