@@ -135,7 +135,7 @@ class Subject:
         """
         labels = []
         for index, piece in enumerate(self.pieces(tokens)):
-            label = piece.strip(" ") if self.config.level == "word" else piece
+            label = piece.strip(" ") if self.config.level in ("word", "zh-word") else piece
             if label in (UNKNOWN, "\N{REPLACEMENT CHARACTER}") and spelt is not None:
                 label = f"{spelt[index]}*"
             labels.append(label.replace("\n", "\u21b5").replace(" ", "\u2423") or "\u00b7")
