@@ -9,10 +9,13 @@ from dataclasses import Field, fields
 from importlib import import_module
 from typing import Any
 
+from fastlstm.rnnlm.common_arguments import add_checkpoint, add_machine, add_run, not_empty
 from fastlstm.rnnlm.config import COMPUTED_DEFAULTS, FRANCE, VERIFY_STEPS, Config
+from fastlstm.rnnlm.eval_arguments import add_eval
 from fastlstm.rnnlm.inspect.arguments import add_views
 from fastlstm.rnnlm.model_options import ModelOptions
 from fastlstm.rnnlm.option import flag
+from fastlstm.rnnlm.sample_arguments import add_sample
 from fastlstm.rnnlm.text_options import TextOptions
 from fastlstm.rnnlm.training_options import TrainingOptions
 
@@ -21,6 +24,7 @@ GROUPS = {"text": TextOptions, "model": ModelOptions, "training": TrainingOption
 EXTRA = {
     "jieba", "matplotlib", "numpy", "rich", "safetensors", "tensorboard", "tokenizers", "zstandard",
 }  # fmt: skip
+MODULES = {"eval": "eval_command", "sample": "sample_command"}  # the others are in `commands`
 
 
 def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -28,8 +32,8 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     for name, summary, add in (
         ("train", "train a language model on a text", _add_train),
         ("resume", "go on with a run, bit for bit", _add_resume),
-        ("eval", "loss, perplexity and bits per character of a run on a text", _add_eval),
-        ("sample", "let a run write", _add_sample),
+        ("eval", "loss, perplexity and bits per character of a run on a text", add_eval),
+        ("sample", "let a run write", add_sample),
         ("inspect", "draw what a run learnt, and how: a report and pictures", _add_inspect),
     ):
         parser = commands.add_parser(name, help=summary, description=summary.capitalize() + ".")
@@ -48,7 +52,7 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
 
     def run(args: argparse.Namespace) -> int:
         try:
-            commands = import_module("fastlstm.rnnlm.commands")
+            commands = import_module(f"fastlstm.rnnlm.{MODULES.get(name, 'commands')}")
             code: int = getattr(commands, f"run_{name}")(args)
         except ModuleNotFoundError as error:
             missing = (error.name or "").partition(".")[0]
@@ -66,7 +70,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "text",
         nargs="?",
-        type=_not_empty,
+        type=not_empty,
         default=argparse.SUPPRESS,
         metavar="TEXT",
         help="a text file (.gz, .zst and .jsonl too), or a folder with a file each for train, "
@@ -75,13 +79,20 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "perplexity is known",
     )
     parser.add_argument(
-        "--out", type=_not_empty, metavar="RUN", help="run folder (default runs/TEXT-TIME)"
+        "--out", type=not_empty, metavar="RUN", help="run folder (default runs/TEXT-TIME)"
     )
     parser.add_argument(
         "--verify",
         action="store_true",
         help="train beside torch.nn.LSTM, compare every step, save nothing "
         f"(default {VERIFY_STEPS} steps)",
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="INT",
+        help="cross-validate: cut the text into INT stretches, train INT times, each time with "
+        "another one held back; show mean and spread, save nothing",
     )
     _add_stop_after(parser)
     parser.set_defaults(judge=False)
@@ -124,35 +135,12 @@ def _default_text(name: str, default: object) -> str:
 
 
 def _add_resume(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
+    add_run(parser)
     parser.add_argument(
         "--steps", type=int, metavar="INT", help="new length of the run; stretches its lr decay"
     )
     _add_stop_after(parser)
-    _add_machine(parser, "the run's")
-
-
-def _add_run(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run_path", type=_not_empty, metavar="RUN", help="run folder")
-
-
-def _add_machine(parser: argparse.ArgumentParser, threads: str) -> None:
-    """Options of where to compute, which are of this sitting and not saved with the run."""
-    parser.add_argument(
-        "--threads", type=int, metavar="INT", help=f"CPU threads (default {threads})"
-    )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "cuda"),
-        help="where to compute, whatever the run was saved with (default the run's)",
-    )
-
-
-def _not_empty(name: str) -> str:
-    """The type of a file name: an empty one is the mistake of an unset shell variable."""
-    if not name:
-        raise argparse.ArgumentTypeError("must not be empty")
-    return name
+    add_machine(parser, "the run's")
 
 
 def _add_stop_after(parser: argparse.ArgumentParser) -> None:
@@ -164,51 +152,7 @@ def _add_stop_after(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_eval(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
-    parser.add_argument(
-        "text",
-        nargs="?",
-        type=_not_empty,
-        metavar="TEXT",
-        help="text file (default the run's validation part)",
-    )
-    parser.add_argument(
-        "--part",
-        choices=("train", "valid", "test"),
-        help="part of the run's own text, in place of TEXT (default valid)",
-    )
-    _add_checkpoint(parser)
-
-
-def _add_sample(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
-    parser.add_argument("--prime", default="", help="text to go on from (default none)")
-    parser.add_argument(
-        "--length", type=int, default=500, metavar="INT", help="tokens to write (default 500)"
-    )
-    parser.add_argument(
-        "--temperature",
-        type=float,
-        default=1.0,
-        metavar="FLOAT",
-        help="1 as the model believes, less for the likelier, 0 the likeliest only (default 1)",
-    )
-    parser.add_argument("--seed", type=int, default=123, metavar="INT", help="(default 123)")
-    _add_checkpoint(parser)
-
-
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser)
-    add_views(parser, _not_empty)
-    _add_checkpoint(parser)
-
-
-def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--checkpoint",
-        choices=("best", "last"),
-        default="best",
-        help="weights of the best validation loss, or the last ones (default best)",
-    )
-    _add_machine(parser, "torch's choice")
+    add_run(parser)
+    add_views(parser, not_empty)
+    add_checkpoint(parser)

@@ -70,10 +70,6 @@ class BpeVocabulary(Vocabulary):
             parts += [np.array(line.ids, dtype=np.int32) for line in encoded]
         return np.concatenate(parts)
 
-    def encode_prime(self, text: str) -> list[int]:
-        """Nothing is unknown."""
-        return [int(token) for token in self.encode(text.encode("utf-8", "replace"))]
-
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """UTF-8, each piece as soon as its last byte is there; U+FFFD for what is none."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")

@@ -11,10 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-import numpy as np
-
-from fastlstm.rnnlm.levels import LINE_END, WordVocabulary, known_tokens, rank_words
-from fastlstm.rnnlm.vocabulary import Tokens
+from fastlstm.rnnlm.levels import LINE_END, WordVocabulary, rank_words
 
 CHINESE = "\u3400-\u9fff"
 TOGETHER = re.compile(f"[{CHINESE}](?=[{CHINESE}])")
@@ -47,19 +44,9 @@ class ChineseVocabulary(WordVocabulary):
         ranked = rank_words(map(words, chunks), limit, min_count)
         return cls(ranked, bool(cut) and 2 * sum(cut) > len(cut))
 
-    def encode(self, data: bytes) -> Tokens:
-        """One token per word and per line end."""
-        words = chinese_words(data.decode())
-        numbers = (self._numbers.get(word, 0) for word in words)
-        return np.fromiter(numbers, dtype=np.int32, count=len(words))
-
-    def encode_prime(self, text: str) -> list[int]:
-        """One token per word; ValueError names one not in the vocabulary.
-
-        A text without blanks that is a word as it stands is not cut.
-        """
-        words = [text] if text in self._numbers else chinese_words(text)
-        return known_tokens(words, self._numbers, "word")
+    def pieces(self, text: str) -> list[str]:
+        """Words and an `<eos>` for each newline; a text that is a word as it stands is not cut."""
+        return [text] if text in self._numbers else chinese_words(text)
 
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """Words parted as in the training text: by blanks if it was cut, else only in Latin."""

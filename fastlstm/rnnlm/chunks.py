@@ -3,7 +3,7 @@
 import codecs
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +62,14 @@ def read_chunks(data: Bytes, ranges: Iterable[tuple[int, int]]) -> Iterator[byte
                 rest = rest[cut:]
     if rest:
         yield rest
+
+
+def read_tail(data: Bytes, ranges: Sequence[tuple[int, int]], most: int) -> bytes:
+    """The last bytes of some ranges joined, at most `most`."""
+    tail = b""
+    for start, end in reversed(ranges):
+        tail = data[max(start, end - (most - len(tail))) : end] + tail
+    return tail
 
 
 def check_utf8(blocks: Iterable[bytes], origin: str) -> None:

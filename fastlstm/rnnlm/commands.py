@@ -1,7 +1,6 @@
-"""The trainer's commands: train, resume, eval, sample, inspect. Each returns the exit code."""
+"""The commands train, resume and inspect. Each returns the exit code."""
 
 import argparse
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,17 +9,15 @@ from rich.console import Console
 
 from fastlstm.rnnlm.arguments import given_options
 from fastlstm.rnnlm.checkpoint import load_training, load_weights
-from fastlstm.rnnlm.chunks import check_utf8
 from fastlstm.rnnlm.comparison import compare_training
 from fastlstm.rnnlm.config import make_config
 from fastlstm.rnnlm.corpus import is_file, read_corpus
-from fastlstm.rnnlm.dataset import Dataset, encode_text, make_dataset, make_streams, part_of
-from fastlstm.rnnlm.evaluation import evaluate
-from fastlstm.rnnlm.files import read_text
+from fastlstm.rnnlm.dataset import Dataset, make_dataset, make_streams
+from fastlstm.rnnlm.folds import run_folds
 from fastlstm.rnnlm.model import make_model, set_reset_token
 from fastlstm.rnnlm.preset_report import print_expected_time, print_preset, print_verdict
-from fastlstm.rnnlm.report import Report, describe, describe_unknown, make_console, print_header
-from fastlstm.rnnlm.result import floor_scores, print_result, print_validation, write_sample
+from fastlstm.rnnlm.report import Report, make_console, print_header
+from fastlstm.rnnlm.result import floor_scores, print_result, print_validation
 from fastlstm.rnnlm.runs import (
     Run,
     check_unused,
@@ -32,10 +29,8 @@ from fastlstm.rnnlm.runs import (
 )
 from fastlstm.rnnlm.session import train_run
 from fastlstm.rnnlm.training import Training, start_training
-from fastlstm.rnnlm.training_options import SEEDS
 from fastlstm.rnnlm.verdict import print_comparison
 
-PARTS = {"train": "training part", "valid": "validation part", "test": "test part"}
 MISSED = 1  # exit code of `verify PRESET` whose figure is not reached
 STOPPED = 130  # exit code of an interrupted run, as a shell gives it for Ctrl-C
 
@@ -48,14 +43,14 @@ def run_train(args: argparse.Namespace) -> int:
     print_preset(console, config, given)
     if is_file(config.text):
         config = replace(config, text=str(Path(config.text).absolute()))
-    for option, value in (("--out", args.out), ("--stop-after", args.stop_after)):
-        if args.verify and value is not None:
-            raise ValueError(f"--verify saves nothing: leave out {option}")
-    if not args.verify:
+    _check_unsaved(args)
+    if not args.verify and args.folds is None:
         check_unused(unused_path("text") if args.out is None else Path(args.out))
     until = _until(args.stop_after, 0)
-    device = _prepare_torch(config.device, config.threads)
+    device = prepare_torch(config.device, config.threads)
     corpus = read_corpus(config)
+    if args.folds is not None:
+        return 0 if run_folds(console, corpus, config, args.folds, device) else STOPPED
     dataset = make_dataset(corpus, config)
     model = make_model(len(dataset.vocabulary), config, device)
     set_reset_token(model, dataset.vocabulary)
@@ -77,8 +72,8 @@ def run_resume(args: argparse.Namespace) -> int:
         run = replace(run, config=replace(run.config, steps=args.steps, epochs=None))
     config = run.config
     threads = config.threads if args.threads is None else args.threads
-    device = _prepare_torch(args.device or config.device, threads)
-    dataset = _dataset_of(run)
+    device = prepare_torch(args.device or config.device, threads)
+    dataset = dataset_of(run)
     training = start_training(make_model(len(run.vocabulary), config, device), config)
     load_training(run, training)
     if args.steps is not None and args.steps <= training.step:
@@ -101,53 +96,12 @@ def run_resume(args: argparse.Namespace) -> int:
     return 0 if code == MISSED else code
 
 
-def run_eval(args: argparse.Namespace) -> int:
-    """Print the score of a run on a text, by default on its own validation part."""
-    run = open_run(Path(args.run_path))
-    device = _prepare_torch(args.device or run.config.device, args.threads)
-    model = make_model(len(run.vocabulary), run.config, device)
-    step = load_weights(run, args.checkpoint, model)
-    if args.text is None:
-        part = args.part or "valid"
-        origin, text = PARTS[part], part_of(_dataset_of(run), part)
-    elif args.part is not None:
-        raise ValueError("--part is of the run's own text: give it or TEXT, not both")
-    else:
-        origin, data = args.text, read_text(Path(args.text), run.config.field)
-        if run.config.level != "byte":
-            check_utf8([data], origin)
-        text = encode_text(run.vocabulary, data)
-    score = evaluate(model, text, run.vocabulary.start)
-    print(f"{args.checkpoint} checkpoint, step {step}; {origin}, {score.tokens:,} tokens")
-    print(describe(score, run.config.level))
-    if text.unknown:
-        print(describe_unknown(text.unknown, run.config.level))
-    return 0
-
-
-def run_sample(args: argparse.Namespace) -> int:
-    """Write the prompt and what the model makes of it to standard output, as it comes."""
-    if not (math.isfinite(args.temperature) and args.temperature >= 0):
-        raise ValueError(f"--temperature must be at least 0, got {args.temperature}")
-    if args.length < 1:
-        raise ValueError(f"--length must be at least 1, got {args.length}")
-    if not 0 <= args.seed < SEEDS:
-        raise ValueError(f"--seed must be at least 0 and below {SEEDS}, got {args.seed}")
-    run = open_run(Path(args.run_path))
-    device = _prepare_torch(args.device or run.config.device, args.threads)
-    prime = run.vocabulary.encode_prime(args.prime)
-    model = make_model(len(run.vocabulary), run.config, device)
-    load_weights(run, args.checkpoint, model)
-    write_sample(run, model, prime, args.length, args.temperature, args.seed)
-    return 0
-
-
 def run_inspect(args: argparse.Namespace) -> int:
     """Draw what a run learnt: an HTML report and PNG pictures."""
     # here, because no other command needs matplotlib
     from fastlstm.rnnlm.inspect.command import inspect_run
 
-    return inspect_run(args, _prepare_torch, _dataset_of)
+    return inspect_run(args, prepare_torch, dataset_of)
 
 
 def _train(
@@ -172,7 +126,7 @@ def _train(
     return 0 if print_verdict(console, training.model, dataset, config) else MISSED
 
 
-def _dataset_of(run: Run) -> Dataset:
+def dataset_of(run: Run) -> Dataset:
     """The dataset a run was trained on; ValueError where its text is no longer the same."""
     corpus = read_corpus(run.config)
     if corpus.sha256 != run.sha256:
@@ -183,6 +137,18 @@ def _dataset_of(run: Run) -> Dataset:
     return make_dataset(corpus, run.config, run.vocabulary)
 
 
+def _check_unsaved(args: argparse.Namespace) -> None:
+    """ValueError where --verify or --folds meet an option of what is saved."""
+    own = [name for name in ("verify", "folds") if getattr(args, name) not in (None, False)]
+    if len(own) == 2:
+        raise ValueError("give either --folds or --verify, not both")
+    if args.folds is not None and args.folds < 2:
+        raise ValueError(f"--folds must be at least 2, got {args.folds}")
+    for option, value in (("--out", args.out), ("--stop-after", args.stop_after)):
+        if own and value is not None:
+            raise ValueError(f"--{own[0]} saves nothing: leave out {option}")
+
+
 def _until(stop_after: int | None, step: int) -> int | None:
     """Check --stop-after against the step where training starts."""
     if stop_after is not None and stop_after <= step:
@@ -190,7 +156,7 @@ def _until(stop_after: int | None, step: int) -> int | None:
     return stop_after
 
 
-def _prepare_torch(name: str, threads: int | None) -> torch.device:
+def prepare_torch(name: str, threads: int | None) -> torch.device:
     """The device by its name; sets torch's threads. RuntimeError where there is no such device."""
     if threads is not None:
         if threads < 1:

@@ -1,7 +1,7 @@
 """A corpus made ready for training: split, encoded, cut into streams."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import torch
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.corpus import Corpus
 from fastlstm.rnnlm.generated import Bounds
-from fastlstm.rnnlm.prepare import Preparation
+from fastlstm.rnnlm.prepare import Part, Preparation
 from fastlstm.rnnlm.split import split_ranges
 from fastlstm.rnnlm.tokenfile import Text as Text
 from fastlstm.rnnlm.vocabularies import PLURALS
@@ -30,6 +30,7 @@ class Dataset:
         its tokens are `<unk>`, which cost less than what they stand for.
     is_far: bool [N] over the validation tokens, for generated text at the word level.
     test: None where there is no such part.
+    parts: the bytes of each part, which are ranges of texts.
     """
 
     vocabulary: Vocabulary
@@ -39,25 +40,33 @@ class Dataset:
     bounds: Bounds | None
     is_far: torch.Tensor | None
     test: Text | None = None
+    parts: dict[str, Part] = field(default_factory=dict)
 
 
 def encode_text(vocabulary: Vocabulary, data: bytes) -> Text:
     """Encode a text, which must be UTF-8 unless the vocabulary is of bytes."""
     tokens = vocabulary.encode(data)
     unknown = vocabulary.count_unknown(tokens)
-    return Text(torch.from_numpy(tokens), vocabulary.count_characters(data), unknown)
+    return Text(torch.from_numpy(tokens), vocabulary.count_characters(data), unknown, len(data))
 
 
-def make_dataset(corpus: Corpus, config: Config, vocabulary: Vocabulary | None = None) -> Dataset:
+def make_dataset(
+    corpus: Corpus,
+    config: Config,
+    vocabulary: Vocabulary | None = None,
+    split: list[tuple[int, int]] | None = None,
+) -> Dataset:
     """Split and encode a corpus; the vocabulary is built from the training part unless given.
 
+    split: byte ranges of the validation part, by default those of `config`.
     ValueError where a part is too short for one window.
     """
-    split = []
-    if "valid" not in corpus.others:
-        split = split_ranges(
-            corpus.data, config.valid_fraction, config.valid_limit, config.valid_pieces
-        )
+    if split is None:
+        split = []
+        if "valid" not in corpus.others:
+            split = split_ranges(
+                corpus.data, config.valid_fraction, config.valid_limit, config.valid_pieces
+            )
     prepared = Preparation(corpus, split, config)
     vocabulary = vocabulary or prepared.vocabulary()
     texts = prepared.texts(vocabulary)
@@ -69,7 +78,8 @@ def make_dataset(corpus: Corpus, config: Config, vocabulary: Vocabulary | None =
         bounds = None if valid.unknown else corpus.generated.bounds(words)
         if config.level == "word" and corpus.generated.far:
             is_far = torch.from_numpy(corpus.generated.is_far[words])
-    return Dataset(vocabulary, train, valid, split, bounds, is_far, texts.get("test"))
+    test, parts = texts.get("test"), prepared.parts
+    return Dataset(vocabulary, train, valid, split, bounds, is_far, test, parts)
 
 
 def part_of(dataset: Dataset, part: str) -> Text:

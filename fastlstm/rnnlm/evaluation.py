@@ -19,11 +19,15 @@ LOGITS_MOST = 2**22  # elements of the largest tensor made here: 16 MB
 
 @dataclass(frozen=True)
 class Score:
-    """The cost of a text: mean nats per token, over `tokens` tokens of `characters` characters."""
+    """The cost of a text: mean nats per token, over `tokens` tokens of `characters` characters.
+
+    byte_count: of the raw text; 0 where it is not known.
+    """
 
     nats: float
     tokens: int
     characters: int
+    byte_count: int = 0
 
     @property
     def perplexity(self) -> float:
@@ -35,11 +39,24 @@ class Score:
         """Bits per character of the raw text (per byte at the byte level), not per token."""
         return self.nats * self.tokens / self.characters / math.log(2)
 
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Bits per byte of the raw text, None where its bytes are not known."""
+        if not self.byte_count:
+            return None
+        return self.nats * self.tokens / self.byte_count / math.log(2)
+
 
 def evaluate(model: RNNLM, text: Text, start: int) -> Score:
     """The score of a whole text that follows the token `start`."""
     losses = token_losses(model, text.tokens, start)
-    return Score(float(losses.double().mean()), len(losses), text.characters)
+    return score_of(losses, text)
+
+
+def score_of(losses: Tensor, text: Text) -> Score:
+    """The score of a text, for the losses [N] of its tokens."""
+    mean = float(losses.double().mean())
+    return Score(mean, len(losses), text.characters, text.byte_count)
 
 
 @torch.no_grad()

@@ -33,10 +33,6 @@ class ByteVocabulary(Vocabulary):
         """The bytes themselves."""
         return np.frombuffer(data, dtype=np.uint8).copy()  # torch wants writable memory
 
-    def encode_prime(self, text: str) -> list[int]:
-        """The bytes of UTF-8; nothing is unknown."""
-        return list(text.encode("utf-8", "surrogateescape"))
-
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """UTF-8, each piece as soon as its last byte is there; U+FFFD for what is none."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -85,10 +81,6 @@ class CharVocabulary(Vocabulary):
         """One token per code point."""
         return self._table[_code_points(data)]
 
-    def encode_prime(self, text: str) -> list[int]:
-        """One token per code point; ValueError names one not in the vocabulary."""
-        return known_tokens(text, {c: i for i, c in enumerate(self.characters, 1)}, "character")
-
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """One code point per token."""
         shown = "\N{REPLACEMENT CHARACTER}" + self.characters
@@ -112,20 +104,20 @@ class WordVocabulary(Vocabulary):
     @classmethod
     def build(cls, chunks: Iterable[bytes], limit: int, min_count: int) -> "WordVocabulary":
         """The words of a text, the most frequent ones if they are more than `limit` - 2."""
-        return cls(rank_words(map(_words, chunks), limit, min_count))
+        return cls(rank_words((_words(chunk.decode()) for chunk in chunks), limit, min_count))
 
     def __len__(self) -> int:
         return len(self.words)
 
     def encode(self, data: bytes) -> Tokens:
         """One token per word and per line end."""
-        words = _words(data)
+        words = self.pieces(data.decode())
         numbers = (self._numbers.get(word, 0) for word in words)
         return np.fromiter(numbers, dtype=np.int32, count=len(words))
 
-    def encode_prime(self, text: str) -> list[int]:
-        """One token per word; ValueError names one not in the vocabulary."""
-        return known_tokens(_words(text.encode()), self._numbers, "word")
+    def pieces(self, text: str) -> list[str]:
+        """Words, with one `<eos>` for each newline."""
+        return _words(text)
 
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """Words parted by blanks, lines by newlines."""
@@ -166,16 +158,6 @@ def _code_points(data: bytes) -> npt.NDArray[np.uint32]:
     return np.frombuffer(data.decode().encode("utf-32-le"), dtype="<u4")
 
 
-def _words(data: bytes) -> list[str]:
-    """Words of UTF-8 data, with one `<eos>` for each newline."""
-    return data.decode().replace("\n", f" {LINE_END} ").split()
-
-
-def known_tokens(parts: Iterable[str], numbers: dict[str, int], kind: str) -> list[int]:
-    """Numbers of all parts of a prime; ValueError names the first one without."""
-    tokens = []
-    for part in parts:
-        if part not in numbers:
-            raise ValueError(f"the prime's {kind} {part!r} is not in the run's vocabulary")
-        tokens.append(numbers[part])
-    return tokens
+def _words(text: str) -> list[str]:
+    """Words of a text, with one `<eos>` for each newline."""
+    return text.replace("\n", f" {LINE_END} ").split()

@@ -167,10 +167,12 @@ def set_reset_token(model: RNNLM, vocabulary: Vocabulary) -> None:
     if written is None:
         return
     text = written.encode("latin-1", "backslashreplace").decode("unicode_escape")
-    tokens = vocabulary.encode_prime(text)
+    tokens = vocabulary.encode(text.encode())
+    if vocabulary.count_unknown(tokens):
+        raise ValueError(f"--reset-at {written!r} is not in the run's vocabulary")
     if len(tokens) != 1:
         raise ValueError(
             f"--reset-at must be one {vocabulary.level} of the text, got {written!r}, which is "
             f"{len(tokens)}"
         )
-    model.reset_token.fill_(tokens[0])
+    model.reset_token.fill_(int(tokens[0]))

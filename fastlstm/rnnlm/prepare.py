@@ -15,6 +15,7 @@ from fastlstm.rnnlm.vocabulary import Vocabulary
 
 VERSION = 1  # of what vocabularies and tokens are made of a text: part of every name in the cache
 Ranges = list[tuple[int, int]]
+Part = tuple[Bytes, Ranges]  # ranges of a text
 
 
 class Preparation:
@@ -30,11 +31,11 @@ class Preparation:
         self._checked = config.level == "byte"
         data = corpus.data
         gaps = zip([0, *(e for _, e in split)], [*(s for s, _ in split), len(data)], strict=True)
-        self._parts: dict[str, tuple[Bytes, Ranges]] = {"train": (data, list(gaps))}
+        self.parts: dict[str, Part] = {"train": (data, list(gaps))}
         if split:
-            self._parts["valid"] = (data, split)
+            self.parts["valid"] = (data, split)
         for part, other in corpus.others.items():
-            self._parts[part] = (other, [(0, len(other))])
+            self.parts[part] = (other, [(0, len(other))])
         self._key = [VERSION, corpus.sha256, split]
 
     def vocabulary(self) -> Vocabulary:
@@ -60,7 +61,7 @@ class Preparation:
         if header is None:
             path.unlink(missing_ok=True)
             self._check_utf8()
-            parts = {part: partial(self._chunks, part) for part in self._parts}
+            parts = {part: partial(self._chunks, part) for part in self.parts}
             source = {
                 "origin": self._corpus.origin,
                 "sha256": self._corpus.sha256,
@@ -78,7 +79,7 @@ class Preparation:
         return map_tokens(path, header)
 
     def _chunks(self, part: str) -> Iterator[bytes]:
-        return read_chunks(*self._parts[part])
+        return read_chunks(*self.parts[part])
 
     def _check_unchanged(self) -> None:
         """ValueError where a file is not what its sha256 is of any more."""

@@ -38,7 +38,7 @@ def add_presets(
         names = ("preset", "text", "out", "epochs", "threads")
         given = {name: getattr(args, name) for name in names if hasattr(args, name)}
         return _command("train")(
-            argparse.Namespace(**given, verify=False, stop_after=None, judge=True)
+            argparse.Namespace(**given, verify=False, folds=None, stop_after=None, judge=True)
         )
 
     parser.set_defaults(run=run)

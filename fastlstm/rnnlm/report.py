@@ -38,11 +38,13 @@ def unit(level: str) -> str:
 
 
 def describe(score: Score, level: str) -> str:
-    """A score in the three usual units."""
-    return (
+    """A score in the usual units."""
+    shown = (
         f"{score.nats:.4f} nats  perplexity {score.perplexity:.4g}  "
         f"{score.bits_per_character:.4f} {unit(level)}"
     )
+    per_byte = score.bits_per_byte
+    return shown if level == "byte" or per_byte is None else f"{shown}  {per_byte:.4f} bits/byte"
 
 
 def describe_unknown(unknown: int, level: str) -> str:
@@ -90,13 +92,18 @@ def _split_text(dataset: Dataset) -> str:
     return f"tails: the end of each of {pieces} equal stretches of the text is for validation"
 
 
-def print_scores(console: Console, scores: dict[str, Score], level: str) -> None:
-    """A table of scores of the validation part, all in the same units."""
-    table = Table("validation part", box=None, header_style="bold", pad_edge=False)
-    for column in ("nats/token", "perplexity", unit(level)):
+def print_scores(
+    console: Console, scores: dict[str, Score], level: str, title: str = "validation part"
+) -> None:
+    """A table of scores of a text, all in the same units."""
+    table = Table(title, box=None, header_style="bold", pad_edge=False)
+    per_byte = level != "byte" and all(score.byte_count for score in scores.values())
+    for column in ("nats/token", "perplexity", unit(level), *["bits/byte"] * per_byte):
         table.add_column(column, justify="right")
     for name, score in scores.items():
-        values = (score.nats, score.perplexity, score.bits_per_character)
+        values = [score.nats, score.perplexity, score.bits_per_character]
+        if per_byte and score.bits_per_byte is not None:
+            values.append(score.bits_per_byte)
         table.add_row(name, *(f"{value:.4f}" for value in values))
     console.print(table)
 

@@ -2,21 +2,22 @@
 
 import itertools
 import math
-import sys
 
 import torch
 from rich.console import Console
 
 from fastlstm.rnnlm.baselines import bigram_loss, unigram_loss
 from fastlstm.rnnlm.config import GENERATED, Config
-from fastlstm.rnnlm.dataset import Dataset
-from fastlstm.rnnlm.evaluation import Score, token_losses
+from fastlstm.rnnlm.dataset import Dataset, Text
+from fastlstm.rnnlm.evaluation import Score, score_of, token_losses
 from fastlstm.rnnlm.generation import generate_tokens
 from fastlstm.rnnlm.model import RNNLM
 from fastlstm.rnnlm.report import describe_unknown, print_scores
 from fastlstm.rnnlm.runs import Run
 from fastlstm.rnnlm.training import Training
 from fastlstm.rnnlm.vocabularies import PLURALS
+from fastlstm.rnnlm.writing import write_text
+from fastlstm.rnnlm.yardsticks import yardstick_scores
 
 # tokens to write, and of the validation part before them
 SAMPLE_LENGTH = {"byte": 300, "char": 300, "word": 60, "bpe": 100, "zh-word": 60}
@@ -28,9 +29,10 @@ def print_result(console: Console, run: Run, training: Training, dataset: Datase
     """Scores of the best weights beside the baselines, samples, and where the run is."""
     model, level = training.model, run.config.level
     losses = token_losses(model, dataset.valid.tokens, run.vocabulary.start).double()
-    score = Score(float(losses.mean()), len(losses), dataset.valid.characters)
-    name = f"model, step {training.best_step}"
-    print_validation(console, dataset, floor_scores(dataset) | {name: score}, run.config)
+    score = score_of(losses, dataset.valid)
+    scores = floor_scores(dataset) | yardstick_scores(dataset, dataset.valid, "valid")
+    scores[f"model, step {training.best_step}"] = score
+    print_validation(console, dataset, scores, run.config)
     if dataset.bounds is not None:
         optimum = dataset.bounds.optimal_bits * math.log(2) / score.tokens
         console.print(f"perplexity {100 * math.expm1(score.nats - optimum):+.2f}% off the optimum")
@@ -75,24 +77,26 @@ def write_sample(
 ) -> None:
     """Stream a sample to standard output."""
     tokens = generate_tokens(model, prime, run.vocabulary.start, temperature, seed)
-    shown = itertools.chain(prime, itertools.islice(tokens, length))
-    for piece in run.vocabulary.decode(shown):
-        sys.stdout.write(piece)
-        sys.stdout.flush()
-    sys.stdout.write("\n")
+    write_text(run.vocabulary, prime, itertools.islice(tokens, length))
 
 
-def floor_scores(dataset: Dataset) -> dict[str, Score]:
-    """Scores to compare a model with: n-gram baselines, and what is known of generated text."""
-    valid = dataset.valid.tokens.numpy()
+def floor_scores(dataset: Dataset, text: Text | None = None) -> dict[str, Score]:
+    """Scores to compare a model with: n-gram baselines, and what is known of generated text.
+
+    text: what they are of, by default the validation part.
+    """
+    bounds = dataset.bounds if text is None else None
+    text = text or dataset.valid
+    tokens = text.tokens.numpy()
     size, start = len(dataset.vocabulary), dataset.vocabulary.start
     nats = {
-        "unigram": unigram_loss(dataset.train.blocks(), valid, size),
-        "bigram": bigram_loss(dataset.train.blocks(), valid, size, start),
+        "unigram": unigram_loss(dataset.train.blocks(), tokens, size),
+        "bigram": bigram_loss(dataset.train.blocks(), tokens, size, start),
     }
-    if dataset.bounds is not None:
-        per_bit = math.log(2) / len(valid)
-        if dataset.bounds.memoryless_bits is not None:
-            nats["memoryless bound"] = dataset.bounds.memoryless_bits * per_bit
-        nats["optimum"] = dataset.bounds.optimal_bits * per_bit
-    return {name: Score(loss, len(valid), dataset.valid.characters) for name, loss in nats.items()}
+    if bounds is not None:
+        per_bit = math.log(2) / len(tokens)
+        if bounds.memoryless_bits is not None:
+            nats["memoryless bound"] = bounds.memoryless_bits * per_bit
+        nats["optimum"] = bounds.optimal_bits * per_bit
+    counts = len(tokens), text.characters, text.byte_count
+    return {name: Score(loss, *counts) for name, loss in nats.items()}

@@ -17,13 +17,13 @@ def split_ranges(data: Bytes, fraction: float, limit: int, pieces: int) -> list[
     whole = max(1, min(int(len(data) * fraction), limit))
     pieces = max(1, min(pieces, whole // PIECE_LEAST))
     stretch, held_back = len(data) // pieces, whole // pieces
-    ends = [_line_start(data, stretch * piece, held_back) for piece in range(1, pieces)]
+    ends = [line_start(data, stretch * piece, held_back) for piece in range(1, pieces)]
     ends.append(len(data))
-    starts = [_line_start(data, end - held_back, held_back // 2) for end in ends]
+    starts = [line_start(data, end - held_back, held_back // 2) for end in ends]
     return [(start, end) for start, end in zip(starts, ends, strict=True) if start < end]
 
 
-def _line_start(data: Bytes, offset: int, reach: int) -> int:
+def line_start(data: Bytes, offset: int, reach: int) -> int:
     """The first line start at or after `offset`, or within reach of none the first character."""
     before = max(0, offset - 1)
     line_end = data[before : max(before, offset + min(LINE_SEARCH, reach))].find(b"\n")

@@ -1,8 +1,9 @@
 """A prepared text: the tokens of all its parts in one file, memory-mapped when it is read.
 
 The file begins with a JSON header of HEADER bytes, filled up with blanks, that says of each part
-where its tokens are, how many, how many characters they stand for, and how many are `<unk>`; and of
-which text and vocabulary all this is. The tokens follow, in the narrowest type that holds them.
+where its tokens are, how many, how many characters and bytes they stand for, and how many are
+`<unk>`; and of which text and vocabulary all this is. The tokens follow, in the narrowest type that
+holds them.
 """
 
 import json
@@ -19,7 +20,7 @@ import torch
 
 from fastlstm.rnnlm.vocabulary import Vocabulary
 
-FORMAT = "fastlstm tokens 1"
+FORMAT = "fastlstm tokens 2"
 HEADER = 4096  # bytes
 BLOCK = 2**20  # tokens
 
@@ -34,12 +35,14 @@ class Text:
     tokens: [N], uint8, int16 or int32.
     characters: of the raw text, bytes at the byte level; the unit of bits per character.
     unknown: how many of the tokens are `<unk>`.
+    byte_count: of the raw text; 0 where it is not known.
     release: gives memory back that held what was read of the file; it is read again when needed.
     """
 
     tokens: torch.Tensor
     characters: int
     unknown: int
+    byte_count: int = 0
     release: Callable[[], None] = _nothing
 
     def blocks(self) -> Iterator[npt.NDArray[Any]]:
@@ -67,12 +70,14 @@ def write_tokens(
     header["parts"] = {}
     file.write(b" " * HEADER)
     for part, chunks in parts.items():
-        entry = {"offset": file.tell(), "tokens": 0, "characters": 0, "unknown": 0}
+        entry = dict.fromkeys(("tokens", "characters", "unknown", "bytes"), 0)
+        entry["offset"] = file.tell()
         for chunk in chunks():
             tokens = vocabulary.encode(chunk)
             entry["tokens"] += len(tokens)
             entry["characters"] += vocabulary.count_characters(chunk)
             entry["unknown"] += vocabulary.count_unknown(tokens)
+            entry["bytes"] += len(chunk)
             file.write(tokens.astype(dtype, copy=False).data)
         header["parts"][part] = entry
         file.write(bytes(-file.tell() % dtype.itemsize))
@@ -107,5 +112,6 @@ def map_tokens(path: Path, header: dict[str, Any]) -> dict[str, Text]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # nobody writes to it, and who did would be killed
             tokens = torch.from_numpy(array)
-        texts[part] = Text(tokens, entry["characters"], entry["unknown"], release)
+        counts = entry["characters"], entry["unknown"], entry["bytes"]
+        texts[part] = Text(tokens, *counts, release)
     return texts

@@ -31,16 +31,16 @@ class Vocabulary(ABC):
         """Token numbers [N] of a chunk; UTF-8 must have been checked where the level needs it."""
 
     @abstractmethod
-    def encode_prime(self, text: str) -> list[int]:
-        """Token numbers of a prompt; ValueError names what the vocabulary does not hold."""
-
-    @abstractmethod
     def decode(self, tokens: Iterable[int]) -> Iterator[str]:
         """Text, piece by piece as the tokens come."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """The vocabulary as JSON values; `vocabulary_from_json` is the inverse."""
+
+    def pieces(self, text: str) -> list[str]:
+        """What the tokens of a text stand for, at a level that has `<unk>`."""
+        return list(text)
 
     def count_characters(self, data: bytes) -> int:
         """Characters of the raw text, the unit of bits per character."""

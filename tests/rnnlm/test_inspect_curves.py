@@ -7,7 +7,7 @@ import re
 import pytest
 
 from fastlstm.rnnlm.baselines import bigram_loss, unigram_loss
-from fastlstm.rnnlm.commands import _dataset_of
+from fastlstm.rnnlm.commands import dataset_of
 from fastlstm.rnnlm.inspect import curves
 from fastlstm.rnnlm.inspect.page import Section
 from fastlstm.rnnlm.inspect.subject import Subject
@@ -18,7 +18,7 @@ from fastlstm.rnnlm.runs import append_log, open_run
 @pytest.fixture
 def subject(run):
     opened = open_run(run)
-    dataset = _dataset_of(opened)
+    dataset = dataset_of(opened)
     return Subject(opened, make_model(len(opened.vocabulary), opened.config, "cpu"), 20, dataset)
 
 

@@ -147,6 +147,8 @@ def test_reset_token_that_is_not_one():
     model = make_model(256, replace(SMALL, reset_at="ab"), CPU)
     with pytest.raises(ValueError, match="--reset-at must be one byte"):
         set_reset_token(model, ByteVocabulary())
+    with pytest.raises(ValueError, match="--reset-at 'ab' is not in the run's vocabulary"):
+        set_reset_token(model, WordVocabulary(["a"]))
 
 
 def test_bf16_is_near_float32_and_keeps_float32():

@@ -96,24 +96,23 @@ def test_version(command):
 
 OPTIONS = {
     "train": [flag(option.name) for option in fields(Config) if option.name != "text"]
-    + ["TEXT", "--out", "--verify", "--stop-after"],
+    + ["TEXT", "--out", "--verify", "--folds", "--stop-after"],
     "resume": ["RUN", "--steps", "--stop-after", "--device", "--threads"],
-    "eval": ["RUN", "TEXT", "--checkpoint", "--device", "--threads"],
     "inspect": [
-        "RUN",
-        "VIEW",
-        "--text",
-        "--file",
-        "--layer",
-        "--unit",
-        "--beside",
-        "--out",
-        "--font",
+        "RUN", "VIEW", "--text", "--file", "--layer", "--unit", "--beside", "--out", "--font",
     ],
-    "sample": ["RUN", "--prime", "--length", "--temperature", "--seed", "--checkpoint", "--device"],
+    "eval": [
+        "RUN", "TEXT", "--part", "--checkpoint", "--device", "--threads", "--baselines", "--scores",
+        "--context", "--dynamic", "--dynamic-rule", "--dynamic-decay", "--dynamic-segment",
+        "--cache", "--cache-theta", "--cache-lambda", "--nbest", "--nbest-weight",
+    ],
+    "sample": [
+        "RUN", "--prime", "--prime-file", "--length", "--temperature", "--top-k", "--top-p",
+        "--beam", "--stop", "--samples", "--no-unknown", "--seed", "--checkpoint", "--device",
+    ],
     "verify": ["--backend", "--quick"],
     "info": ["-h, --help"],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OPTIONS)

@@ -70,6 +70,7 @@ def test_invalid_utf8_is_fine_as_bytes(command, tmp_path):
         "--init-range 0", "--init-embedding -1", "--reset-at ab", "--preset gpt",
         "--tied --softmax adaptive", "--zoneout 0.1 --cell gru", "--weight-drop 0.1 --cell rnn",
         "--locked-dropout --implementation torch",
+        "--folds 1", "--folds 0", "--folds -2", "--folds 999999", "--folds 3 --verify",
     ],
     ids=lambda option: option.removeprefix("--").replace(" ", "="),
 )  # fmt: skip
@@ -107,19 +108,17 @@ def test_resume_to_a_step_that_is_past(fails, run):
     assert "--steps must be above 20, got 20" in fails("resume", run, "--steps", 20)
 
 
-def test_prime_with_an_unknown_character(fails, run):
-    assert "character 'é' is not in" in fails("sample", run, "--prime", "thé")
-
-
 @pytest.mark.parametrize(
     "option",
     ["--temperature -1", "--temperature nan", "--length 0", "--length -1", "--seed -1",
      "--seed 9223372036854775808", f"--seed {10**30}", "--device tpu", "--temp 1",
-     "--checkpoint first", "--threads 0"],
+     "--checkpoint first", "--threads 0", "--top-k 0", "--top-p 0", "--top-p 1.1", "--top-p nan",
+     "--samples 0", "--beam 0", "--beam 2 --samples 3", "--beam 2 --top-k 3", "--stop=",
+     "--seed 9223372036854775807 --samples 2", "--prime-file missing.txt --prime x"],
     ids=lambda option: option.removeprefix("--").replace(" ", "="),
 )  # fmt: skip
 def test_wrong_option_of_sample(fails, run, option):
-    assert option.split()[0] in fails("sample", run, *option.split())
+    assert option.split()[0].removesuffix("=") in fails("sample", run, *option.split())
 
 
 @pytest.mark.parametrize(
@@ -127,6 +126,10 @@ def test_wrong_option_of_sample(fails, run, option):
 )
 def test_wrong_option_of_resume(fails, run, option):
     assert option.split()[0] in fails("resume", run, *option.split())
+
+
+def test_prime_of_a_missing_file(fails, run, tmp_path):
+    assert "missing.txt: No such file" in fails("sample", run, "--prime-file", "missing.txt")
 
 
 def test_eval_of_a_missing_text(fails, run, tmp_path):
