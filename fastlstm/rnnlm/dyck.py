@@ -3,8 +3,8 @@
 A line is one balanced expression. Within it, a bracket opens with probability OPEN, of a kind that
 is uniform over n, and closes otherwise, as the kind that was opened last and is still open; at the
 greatest depth it must close, and at depth 0 the line ends. Which of the n brackets closes hangs on
-a bracket that may lie far behind: a model that counts the depth but has forgotten the kinds pays
-log2 n there, the memoryless bound, and one that remembers nothing.
+a bracket that may lie far behind: a model that counts the depth but has forgotten all kinds pays
+log2 n more there, the memoryless bound. A bigram may pay less: it sees the bracket just before.
 """
 
 import random
