@@ -51,7 +51,7 @@ def _add_dynamic(group: argparse._ArgumentGroup) -> None:
         "--dynamic",
         type=float,
         metavar="LR",
-        help="learn from each segment after it was paid for, at this rate (try 0.1; with rms 1e-4)",
+        help="learn from each segment once it was paid for, at this rate (try 0.02; rms 3e-5)",
     )
     group.add_argument(
         "--dynamic-rule",
