@@ -37,7 +37,7 @@ class Steps:
     def __init__(self, model: RNNLM, state: State) -> None:
         self._model, self._state = model, state
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def step(self, tokens: Tensor) -> Tensor:
         """Logits [B, V] of the token after `tokens` [B]."""
         logits, self._state = self._model(tokens[None], self._state)

@@ -12,10 +12,12 @@ from fastlstm.rnnlm import stepping
 from fastlstm.rnnlm.choosing import Choice
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.generation import CHUNK, GraphStep, _step_loop, _Uniforms, generate
+from fastlstm.rnnlm.levels import ByteVocabulary
 from fastlstm.rnnlm.model import make_model
 from fastlstm.rnnlm.stepping import Steps, StreamSteps, make_steps, read_prompt, repeat_state
 from fastlstm.rnnlm.stopping import Ending, until_stop
 from fastlstm.rnnlm.vocabulary import Vocabulary
+from fastlstm.rnnlm.writing import write_text
 
 KINDS = {
     "stream": {},
@@ -149,6 +151,15 @@ def _first_end(text, stops):
     ends = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
     end = min(end for end, _ in ends)
     return min(start for at, start in ends if at == end)
+
+
+def test_characters_are_written_whole_and_at_once(monkeypatch):
+    written = []
+    monkeypatch.setattr(sys.stdout, "write", written.append)
+    tokens = iter("在 a".encode() + b"\xe6\x88")  # the last character is cut off
+    write_text(ByteVocabulary(), list("我".encode())[:2], iter([*"我".encode()[2:], *tokens]))
+    monkeypatch.undo()
+    assert written == ["我", "在", " ", "a", "\ufffd", "\n"]
 
 
 def test_nothing_is_held_back_longer_than_it_must():
