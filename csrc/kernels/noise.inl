@@ -56,7 +56,7 @@ inline vec dropout_mask(const Noise& noise, int64_t direction, int64_t b, int64_
 struct Zoneout {
   bool expected;
   double c_rate, h_rate;
-  ivec c_kept, h_kept;
+  ivec c_kept = {}, h_kept = {};
 
   Zoneout(const Noise& noise, const Step& step, int64_t b, int64_t unit)
       : expected(noise.expected), c_rate(noise.zoneout_c), h_rate(noise.zoneout_h) {
