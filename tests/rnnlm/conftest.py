@@ -1,5 +1,6 @@
 """A small text, and a run trained on it, shared by the tests of the trainer."""
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,3 +79,8 @@ def fails(command, tmp_path):
         return str(err)
 
     return run
+
+
+def logged(run: Path, kind: str) -> list[dict]:
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == kind]
