@@ -58,11 +58,7 @@ def train_run(
     """
     total_steps = report.total_steps
     eval_every = _eval_every(run.config, total_steps, streams)
-    if training.good is None:
-        keep_good(training)
-    saved = _save(run, training)
-    if training.best_step == training.step > 0:  # a crash may have come between last and best
-        save_best(run, training)
+    saved = _begin(run, training)
     with report, interruption() as interrupted, Journal(run, training.step) as journal:
         try:
             for log in _logs(training, streams, run, until, eval_every, interrupted):
@@ -90,6 +86,16 @@ def train_run(
         _save(run, training)
     if math.isinf(training.best_loss) and (training.ended or training.step == total_steps):
         raise RuntimeError(f"training diverged: {run.path} has no weights that validate")
+
+
+def _begin(run: Run, training: Training) -> tuple[int, float]:
+    """Save what a sitting begins with; returns the step and the time."""
+    if training.good is None:
+        keep_good(training)
+    saved = _save(run, training)
+    if training.best_step == training.step > 0:  # a crash may have come between last and best
+        save_best(run, training)
+    return saved
 
 
 def _eval_every(config: Config, total_steps: int, streams: Streams) -> int:
