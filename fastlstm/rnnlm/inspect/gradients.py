@@ -19,6 +19,7 @@ from fastlstm.rnnlm.inspect.page import Section
 from fastlstm.rnnlm.inspect.spectrum import recurrent_blocks, spectral_radius
 from fastlstm.rnnlm.inspect.style import COLOURS
 from fastlstm.rnnlm.inspect.subject import Subject
+from fastlstm.rnnlm.inspect.trace import has_sizes
 from fastlstm.rnnlm.model import RNNLM, make_model
 
 STEPS, BATCH = 100, 16
@@ -119,6 +120,11 @@ def _norm(gradient: Tensor) -> Tensor:
 
 def _curve(name: str, model: RNNLM, tokens: Tensor) -> Curve:
     """The curve of a model on as many pieces as there are in tokens [N]."""
+    if has_sizes(model) or model.config.softmax == "adaptive":
+        raise ValueError(
+            "gradients are drawn of layers of one size under a full softmax, not of a run with "
+            "--softmax adaptive, or --tied with another --embedding than --hidden"
+        )
     steps = min(STEPS, len(tokens) - 1)
     if steps < 2:
         raise ValueError("the text must have at least 3 tokens")

@@ -33,6 +33,11 @@ class Trace:
         return self.h if self.c is None else torch.tanh(self.c)
 
 
+def has_sizes(model: RNNLM) -> bool:
+    """Whether layers have a size each: the last one that of tied embeddings."""
+    return isinstance(model.rnn.hidden_size, list)
+
+
 @torch.no_grad()
 def trace_units(model: RNNLM, tokens: Tensor, start: int) -> Trace:
     """Read `start`, then tokens [N], from a zero state."""
@@ -46,12 +51,13 @@ def trace_units(model: RNNLM, tokens: Tensor, start: int) -> Trace:
         h, gates = _trace_gru(rnn, x)
     elif isinstance(rnn, nn.RNN):
         h, gates = _hidden_states(rnn, x), {}
-    elif isinstance(rnn, nn.LSTM) and not rnn.proj_size:
+    elif isinstance(rnn, nn.LSTM) and not rnn.proj_size and not has_sizes(model):
         c, gates = trace_lstm(rnn, x)
         h = gates["o"] * torch.tanh(c)
     else:
         raise ValueError(
-            "units can be watched in an LSTM without projections, a GRU or an RNN only"
+            "units can be watched in a GRU, an RNN, or an LSTM of one hidden size without "
+            "projections only"
         )
     model.train(training)
     after = {name: gate[:, 1:].cpu() for name, gate in gates.items()}
