@@ -3,6 +3,7 @@
 import lzma
 import zlib
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Protocol
 
 BEFORE = 1_000_000  # bytes of the training text that are given; gzip looks back 32,768 anyhow
@@ -31,12 +32,16 @@ COMPRESSORS: dict[str, Callable[[], Compressor]] = {
 def compressed_bytes(before: bytes, chunks: Iterable[bytes]) -> dict[str, int]:
     """Bytes by which a compressed `before` grows when a text, in chunks, is put after it."""
     before = before[-BEFORE:]
+    sizes = {}
+    for name, make in COMPRESSORS.items():
+        alone = make()
+        sizes[name] = -len(alone.compress(before)) - len(alone.flush())
+        del alone  # xz takes 94 MB
     compressors = {name: make() for name, make in COMPRESSORS.items()}
-    sizes = {name: len(own.compress(before)) for name, own in compressors.items()}
+    chunks = chain([before], chunks)
     for chunk in chunks:
         for name, own in compressors.items():
             sizes[name] += len(own.compress(chunk))
     for name, own in compressors.items():
-        alone = COMPRESSORS[name]()
-        sizes[name] += len(own.flush()) - len(alone.compress(before)) - len(alone.flush())
+        sizes[name] += len(own.flush())
     return sizes
