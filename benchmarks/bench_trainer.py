@@ -37,5 +37,5 @@ def test_train_step(benchmark, device, trainer: Trainer, side):
     benchmark.group = f"{trainer.measure} {trainer.case()}"
     benchmark.extra_info.update(tokens=trainer.B * trainer.T)
     step = partial(train_step, training, streams, trainer.config(), ENDLESS)
-    loss, _ = benchmark(step if device == "cpu" else lambda: (step(), synchronize(device))[0])
+    loss, *_ = benchmark(step if device == "cpu" else lambda: (step(), synchronize(device))[0])
     assert torch.isfinite(loss)
