@@ -22,7 +22,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence
 from fastlstm.bench.case import INFERENCE, TRAINING, Case
 from fastlstm.bench.conditions import conditions, describe
 from fastlstm.bench.layer import make_call
-from fastlstm.bench.timing import Effort, interleave, spread
+from fastlstm.bench.timing import Effort, interleave, shown_ratio
 from fastlstm.verify import make_ours
 
 B = 32
@@ -71,16 +71,12 @@ def lines(case: Case, measure: str, effort: Effort) -> list[str]:
     rows = []
     for name, first in (("nn.LSTM", 0), ("fastlstm", 3)):
         padded, *packed = times[first : first + 3]
-        ratios = [ratio(own, padded, work[0] / w) for own, w in zip(packed, work[1:], strict=True)]
+        ratios = [
+            shown_ratio(own, padded, work[0] / w) for own, w in zip(packed, work[1:], strict=True)
+        ]
         milliseconds = f"{1e3 * statistics.median(padded):.2f} ms"
         rows.append(LINE.format(str(case), measure, name, milliseconds, *ratios))
     return rows
-
-
-def ratio(packed: list[float], padded: list[float], scale: float) -> str:
-    """The median over the rounds, and its 20th and 80th percentile."""
-    low, middle, high = spread([scale * a / b for a, b in zip(packed, padded, strict=True)])
-    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fastlstm import LSTM
 from fastlstm.bench.conditions import conditions, describe
-from fastlstm.bench.timing import Effort, interleave, spread
+from fastlstm.bench.timing import Effort, interleave, shown_ratio
 
 SHAPES = ((128, 32, 64), (200, 20, 35), (512, 32, 64), (64, 1, 100))  # H, B, T
 LINE = "{:<18} {:>10} {:>18} {:>18} {:>18} {:>18}"
@@ -76,16 +76,10 @@ def line(hidden: int, batch: int, steps: int, effort: Effort) -> str:
 
     calls = [lambda module=module: call(module) for module in modules]
     plain, *others = interleave(calls, effort, "cpu")
-    ratios = [ratio(times, plain) for times in others]
+    ratios = [shown_ratio(times, plain) for times in others]
     return LINE.format(
         f"H{hidden} B{batch} T{steps}", f"{1e3 * statistics.median(plain):.2f} ms", *ratios
     )
-
-
-def ratio(times: list[float], plain: list[float]) -> str:
-    """The median over the rounds, and its 20th and 80th percentile."""
-    low, middle, high = spread([a / b for a, b in zip(times, plain, strict=True)])
-    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
 
 
 if __name__ == "__main__":

@@ -263,30 +263,14 @@ class Forms(Regularized):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Layers without dropout between them."""
         noise, backend = self._noise(), self.backend
+        given = x, h_0, c_0, weights, batch_sizes, rows
         if trace is None:
-            whole = num_layers == self.num_layers
+            precision = self._kept_precision() if num_layers == self.num_layers else self.precision
             return functional.lstm(
-                x,
-                h_0,
-                c_0,
-                weights,
-                batch_sizes,
-                rows,
-                num_layers=num_layers,
-                backend=backend,
-                precision=self._kept_precision() if whole else self.precision,
-                noise=noise,
+                *given, num_layers=num_layers, backend=backend, precision=precision, noise=noise
             )
         y, h_n, c_n, c, gates = functional.lstm_and_trace(
-            x,
-            h_0,
-            c_0,
-            weights,
-            batch_sizes,
-            rows,
-            num_layers=num_layers,
-            backend=backend,
-            noise=noise,
+            *given, num_layers=num_layers, backend=backend, noise=noise
         )
         trace.add(c, gates, rows, x.shape[0])
         return y, h_n, c_n

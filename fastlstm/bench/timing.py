@@ -78,3 +78,9 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
         return (values[0],) * 3
     fifths = statistics.quantiles(values, n=5, method="inclusive")
     return fifths[0], statistics.median(values), fifths[3]
+
+
+def shown_ratio(times: Sequence[float], others: Sequence[float], scale: float = 1.0) -> str:
+    """Times over those of the same rounds: the median, and its 20th and 80th percentile."""
+    low, middle, high = spread([scale * a / b for a, b in zip(times, others, strict=True)])
+    return f"{middle:.2f} ({low:.2f}-{high:.2f})"
