@@ -55,14 +55,12 @@ void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int
   constexpr int kAtOnce = R % 3 == 0 ? 3 : R % 2 == 0 ? 2 : 1;
   for (int n = 0; n < R; n += kAtOnce) {
     vec own[kAtOnce][kGates];
-    Cell<T> at[kAtOnce];
 #pragma GCC unroll 4
     for (int r = 0; r < kAtOnce; ++r) {
-      at[r] = cells[n + r];
 #pragma GCC unroll 4
       for (int i = 0; i < kGates; ++i) own[r][i] = z[n + r][i];
     }
-    forward_cells<T, kAtOnce>(at, own, units, f.shape.projection > 0);
+    forward_cells<T, kAtOnce>(cells + n, own, units, f.shape.projection > 0);
   }
   clear_padding(cells, units, block);
 }
