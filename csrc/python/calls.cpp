@@ -25,7 +25,8 @@ struct Elements {
 
 Noise noise_of(std::int64_t layer, const Rates& rates, Seed seed) {
   const auto number = static_cast<std::uint64_t>(seed.value_or(0));
-  return {number, layer, rates[0], rates[1], rates[2], !seed};
+  const auto rate = [&](int n) { return static_cast<float>(rates[n]); };
+  return {number, layer, rate(0), rate(1), rate(2), !seed};
 }
 
 // Zeros in the rows of a buffer that no packed row is mapped to.
