@@ -26,27 +26,27 @@ def means_of(rows):
 @pytest.mark.parametrize(
     ("case", "names"),
     [
-        (Case(32, 32, 1, 1, 32), {"B = 1, H <= 256", WHOLE}),
-        (Case(40, 256, 3, 1, 100), {"B = 1, H <= 256", WHOLE}),
-        (Case(512, 512, 1, 1, 32), {"B = 1, H >= 512", WHOLE}),
-        (Case(64, 64, 1, 32, 32), {"H <= 64, B >= 32", WHOLE}),
-        (Case(64, 64, 1, 16, 32), {WHOLE}),
-        (Case(128, 128, 1, 16, 32), {GEMM_BOUND, WHOLE}),
-        (Case(1024, 1024, 2, 128, 32), {GEMM_BOUND, WHOLE}),
-        (Case(2048, 2048, 1, 16, 32), {WHOLE}),
-        (Case(128, 128, 1, 8, 1), {WHOLE}),
-        (Case(128, 128, 1, 16, 32, dtype="bfloat16"), {f"{GEMM_BOUND}, bfloat16"}),
-        (Case(128, 128, 1, 8, 32, dtype="bfloat16"), set()),
-        (Case(128, 128, 1, 1, 32, bidirectional=True), {"bidirectional"}),
-        (Case(128, 128, 1, 16, 32, ragged=True), {"ragged"}),
-        (Case(128, 128, 1, 16, 32, bidirectional=True, ragged=True), {"ragged"}),
-        (Case(512, 512, 1, 1, 1), {"one step, B = 1"}),
+        (Case(32, 32, 1, 1, 32), ["B = 1, H <= 256", WHOLE]),
+        (Case(40, 256, 3, 1, 100), ["B = 1, H <= 256", WHOLE]),
+        (Case(512, 512, 1, 1, 32), ["B = 1, H >= 512", WHOLE]),
+        (Case(64, 64, 1, 32, 32), ["H <= 64, B >= 32", WHOLE]),
+        (Case(64, 64, 1, 16, 32), [WHOLE]),
+        (Case(128, 128, 1, 16, 32), [GEMM_BOUND, WHOLE]),
+        (Case(1024, 1024, 2, 128, 32), [GEMM_BOUND, WHOLE]),
+        (Case(2048, 2048, 1, 16, 32), [WHOLE]),
+        (Case(128, 128, 1, 8, 1), [WHOLE]),
+        (Case(128, 128, 1, 16, 32, dtype="bfloat16"), [f"{GEMM_BOUND}, bfloat16"]),
+        (Case(128, 128, 1, 8, 32, dtype="bfloat16"), []),
+        (Case(128, 128, 1, 1, 32, bidirectional=True), ["bidirectional"]),
+        (Case(128, 128, 1, 16, 32, ragged=True), ["ragged"]),
+        (Case(128, 128, 1, 16, 32, bidirectional=True, ragged=True), ["ragged"]),
+        (Case(512, 512, 1, 1, 1), ["one step, B = 1"]),
     ],
     ids=str,
 )
 def test_each_shape_counts_in_its_classes(case, names):
     row = ours(case, DECODE if case.decodes else INFERENCE)
-    assert means_of([row]).keys() == names
+    assert means_of([row]).keys() == set(names)
 
 
 def test_means_are_geometric_and_of_the_default_alone():
