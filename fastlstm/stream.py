@@ -44,9 +44,10 @@ class Stream:
         weights = self._weights()
         first = weights[0][0]
         projection = weights[0][-1].shape[0] if len(weights[0]) % 2 else 0
-        self._backend = backends.select(
-            Problem(first.device.type, first.dtype, projection), "cpu"
-        ).load()
+        backends.select(Problem(first.device.type, first.dtype, projection), "cpu")
+        from fastlstm.backends import cpu_stream  # of the kernels that can run it
+
+        self._set_weights = cpu_stream.set_stream_weights
         hidden, output = first.shape[0] // 4, weights[0][1].shape[1]
         self._forms = [_form(own) for own in weights]
         self._dtype = first.dtype
@@ -55,10 +56,10 @@ class Stream:
         self._state_shapes = (layers, batch_size, output), (layers, batch_size, hidden)
         self._one = torch.Size((batch_size, first.shape[1]))
         self._one_result = (batch_size, output)
-        self._kernel = self._backend.make_stream(
+        self._kernel = cpu_stream.make_stream(
             weights, batch_size, projection, precision or "", zoneout
         )
-        self._backend.set_stream_weights(self._kernel, weights, self._dtype, *self._sizes)
+        self._set_weights(self._kernel, weights, self._dtype, *self._sizes)
 
     def __call__(self, x: Tensor) -> Tensor:
         """``x [B, I]`` -> ``y [B, O]``, or ``x [T, B, I]`` -> ``y [T, B, O]``."""
@@ -125,7 +126,7 @@ class Stream:
                     f"the weights of layer {layer} must be {made_for} as when the stream was made, "
                     f"got {got}"
                 )
-        self._backend.set_stream_weights(self._kernel, weights, self._dtype, *self._sizes)
+        self._set_weights(self._kernel, weights, self._dtype, *self._sizes)
 
     def _weights(self) -> Weights:
         """The weights of now, biases of one element broadcast."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fastlstm import _C
 from fastlstm.backends import Gradients, Outputs, Problem, padded
+from fastlstm.backends.cpu_arguments import address, addresses_below, noise_arguments, saved, sizes
 from fastlstm.backends.cpu_checks import (
     DTYPES,
     check_results,
@@ -26,7 +27,7 @@ from fastlstm.backends.cpu_checks import (
     offsets_of,
 )
 from fastlstm.backends.cpu_kept import kept_weights
-from fastlstm.backends.cpu_memory import KEPT, like, new
+from fastlstm.backends.cpu_memory import KEPT, like
 from fastlstm.noise import NONE, Noise
 
 takes_rows = True
@@ -104,20 +105,20 @@ def forward(
     below = c = gates = None
     if save:
         width = directions * padded(hidden)
-        below, c, gates = _saved(x, num_layers, packed, features, width, noise.drops)
+        below, c, gates = saved(x, num_layers, packed, features, width, noise.drops)
     # Weights and h in fewer bits, all else not; the kernels save nothing that way.
     held = precision if dtype is torch.float32 and not save else ""
-    sizes = _sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows)
+    numbers = sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows)
     _C.forward(
-        sizes,
+        numbers,
         dtype is torch.bfloat16,
         held,
-        kept_weights(held, weights, sizes, noise),
+        kept_weights(held, weights, numbers, noise),
         [w.data_ptr() for w in weights],
         (x.data_ptr(), h_0.data_ptr(), c_0.data_ptr()),
         (y.data_ptr(), h_n.data_ptr(), c_n.data_ptr()),
-        (_address(gates), _address(c), *_parts(below, num_layers, noise.drops)),
-        *_noise(noise),
+        (address(gates), address(c), *addresses_below(below, num_layers, noise.drops)),
+        *noise_arguments(noise),
     )
     return y, h_n, c_n, below, c, gates
 
@@ -168,17 +169,17 @@ def backward(
     arity = len(weights) // num_layers
     dweights = [like(w) if needs_dweights[n // arity] else None for n, w in enumerate(weights)]
     _C.backward(
-        _sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows),
+        sizes(x, h_0, c_0, len(weights), offsets, num_layers, rows),
         dtype is torch.bfloat16,
         [w.data_ptr() for w in weights],
         (
-            *(_address(t) for t in (x, h_0, c_0, y, gates, c)),
-            *_parts(below, num_layers, noise.drops),
+            *(address(t) for t in (x, h_0, c_0, y, gates, c)),
+            *addresses_below(below, num_layers, noise.drops),
         ),
-        tuple(_address(t) for t in arriving),
-        (_address(dx), dh_0.data_ptr(), dc_0.data_ptr()),
-        [_address(w) for w in dweights],
-        *_noise(noise),
+        tuple(address(t) for t in arriving),
+        (address(dx), dh_0.data_ptr(), dc_0.data_ptr()),
+        [address(w) for w in dweights],
+        *noise_arguments(noise),
     )
     return dx, dh_0, dc_0, dweights
 
@@ -213,79 +214,3 @@ def cell_backward(
     return _direct.backward(
         arriving, x, h_0, c_0, weights, 0, results, needs[0], (needs[1],), torch.get_num_threads()
     )
-
-
-def _saved(
-    x: Tensor, num_layers: int, rows: int, features: int, width: int, drops: bool
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """What forward saves beside y, uninitialised: below, c and gates."""
-    c = new(x, (num_layers, rows, width), torch.float32)
-    gates = new(x, (num_layers, rows, 4 * width))
-    count = num_layers - 1 + num_layers * drops
-    below = new(x, (count, rows, features)) if count else None
-    return below, c, gates
-
-
-def _parts(below: Tensor | None, num_layers: int, drops: bool) -> tuple[int, int]:
-    """The addresses of y of all layers but the last, and of h as it was dropped."""
-    if below is None:
-        return 0, 0
-    return below.data_ptr(), below[num_layers - 1].data_ptr() if drops else 0
-
-
-def _noise(noise: Noise) -> tuple[tuple[float, ...], int | None]:
-    """Rates and Seed in csrc/python/calls.h."""
-    return noise.rates, None if noise.seed is None else int(noise.seed)
-
-
-def _address(tensor: Tensor | None) -> int:
-    return 0 if tensor is None else tensor.data_ptr()
-
-
-def _sizes(
-    x: Tensor,
-    h_0: Tensor,
-    c_0: Tensor,
-    weights: int,
-    offsets: Tensor | None,
-    num_layers: int,
-    rows: Tensor | None,
-) -> tuple[int, ...]:
-    """Sizes::Numbers in csrc/python/calls.h. `offsets` and `rows` must outlive the call."""
-    states, batch, hidden = c_0.shape
-    steps, address = x.shape[0], 0  # 0: a padded batch
-    if offsets is not None:
-        steps, address = offsets.shape[0] - 1, offsets.data_ptr()
-    projection = h_0.shape[2] if weights // states % 2 else 0
-    directions, threads = states // num_layers, torch.get_num_threads()
-    sizes = steps, batch, x.shape[-1], hidden, projection, directions
-    map_and_room = (0, 0) if rows is None else (rows.data_ptr(), x.shape[0])
-    return *sizes, address, threads, num_layers, *map_and_room
-
-
-def make_stream(
-    weights: Sequence[Sequence[Tensor]],
-    batch: int,
-    projection: int,
-    precision: str,
-    zoneout: tuple[float, float],
-) -> _C.Stream:
-    """The kernels' side of a `fastlstm.stream.Stream`, its state zero, without weights yet."""
-    weight_ih = weights[0][0]
-    held = precision if weight_ih.dtype is torch.float32 else ""
-    sizes = batch, weight_ih.shape[1], weight_ih.shape[0] // 4, projection, len(weights)
-    return _C.Stream(*sizes, weight_ih.dtype is torch.bfloat16, held, *zoneout)
-
-
-def set_stream_weights(
-    stream: _C.Stream, weights: Sequence[Sequence[Tensor]], dtype: torch.dtype, *sizes: int
-) -> None:
-    """Packs the weights of each layer, which must be of `dtype`; `sizes` are I, O and H."""
-    layers = len(weights)
-    x, h_0, c_0 = (torch.empty((layers, 0, size), dtype=dtype, device="cpu") for size in sizes)
-    flat = [weight.detach() for own in weights for weight in own]
-    contiguous = checked_weights(flat, x, h_0, c_0, layers)
-    addresses = [weight.data_ptr() for weight in contiguous]
-    arity = len(addresses) // layers
-    for layer in range(layers):
-        stream.set_weights(layer, addresses[layer * arity : (layer + 1) * arity])
