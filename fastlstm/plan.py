@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fastlstm import ops, ragged
+from fastlstm import operators, ragged
 from fastlstm.ragged import Ragged
 
 
@@ -135,7 +135,7 @@ _items_operator = torch.ops.fastlstm.items.default
 
 
 def _fake_plan(batch: int, directions: int) -> tuple[Tensor, ...]:
-    ops.tell_inductor(_padded_operator, _nested_operator, _items_operator)
+    operators.tell_inductor(_padded_operator, _nested_operator, _items_operator)
     steps, rows, segments = (torch.library.get_ctx().new_dynamic_size() for _ in range(3))
     like = torch.empty(0, dtype=torch.int64, device="cpu")
     return (
@@ -161,6 +161,6 @@ def _(offsets: Tensor, lengths: Tensor | None, directions: int) -> tuple[Tensor,
 
 @torch.library.register_fake("fastlstm::items")  # type: ignore[untyped-decorator]
 def _(batch_sizes: Tensor) -> Tensor:
-    ops.tell_inductor(_items_operator)
+    operators.tell_inductor(_items_operator)
     batch = torch.library.get_ctx().new_dynamic_size()
     return torch.empty(batch, dtype=torch.int64, device="cpu")
