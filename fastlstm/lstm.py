@@ -9,9 +9,10 @@ from torch._jit_internal import _overload_method, is_scripting
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import functional, original, tracing, widths
+from fastlstm.forms import Lengths
 from fastlstm.identity import LooksLikeLSTM, look_like_torch
-from fastlstm.layers import Lengths, State
 from fastlstm.scripted import Scripted
+from fastlstm.stacked import State
 from fastlstm.stream import Streams
 
 _torch_forward: Any = original.LSTM.forward

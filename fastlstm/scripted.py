@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import original, widths
-from fastlstm.layers import State
+from fastlstm.stacked import State
 
 
 class Scripted(widths.Widths):

@@ -18,7 +18,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from fastlstm import original
-from fastlstm.layers import Forms, Layers, State
+from fastlstm.forms import Forms
+from fastlstm.layers import Layers
+from fastlstm.stacked import State
 
 States = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
