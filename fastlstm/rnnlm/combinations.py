@@ -16,6 +16,10 @@ def check_combinations(config: "Config") -> None:
         raise ValueError("give either --steps or --epochs, not both")
     if config.tied and config.softmax == "adaptive":
         raise ValueError("--tied needs --softmax full: an adaptive one has no such weights")
+    if config.tied and not config.embedding_size:
+        raise ValueError("--tied needs an embedding, got --embedding 0")
+    if config.dropout_embedding and not config.embedding_size:
+        raise ValueError("--dropout-embedding needs an embedding, got --embedding 0")
     if config.accumulate > config.batch:
         raise ValueError(
             f"--accumulate must be at most --batch {config.batch}, got {config.accumulate}"

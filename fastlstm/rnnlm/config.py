@@ -32,7 +32,7 @@ class Config(TrainingOptions, ModelOptions, TextOptions):
 
     @property
     def embedding_size(self) -> int:
-        """Size of the embedding: as many as hidden units unless asked otherwise."""
+        """Size of the embedding: as many as hidden units unless asked otherwise; 0: none."""
         return self.hidden if self.embedding is None else self.embedding
 
     def windows_per_epoch(self, tokens: int) -> int:

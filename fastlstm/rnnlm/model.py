@@ -32,9 +32,10 @@ class RNNLM(nn.Module):
     def __init__(self, vocabulary_size: int, config: Config) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(vocabulary_size, config.embedding_size)
+        size = config.embedding_size
+        self.embedding = nn.Embedding(vocabulary_size, size) if size else OneHot(vocabulary_size)
         self.dropout_input = _dropout(config.dropout_input, config)
-        self.rnn = make_recurrence(config)
+        self.rnn = make_recurrence(config, size or vocabulary_size)
         self.dropout_output = _dropout(config.dropout_output, config)
         self.decoder: LinearDecoder | AdaptiveDecoder
         if config.softmax == "adaptive":
@@ -42,7 +43,7 @@ class RNNLM(nn.Module):
         else:
             self.decoder = LinearDecoder(output_size(config), vocabulary_size)
         if config.tied:
-            self.decoder.weight = self.embedding.weight  # type: ignore[misc]
+            self.decoder.weight = self.embedding.weight  # type: ignore[misc, assignment]
         if config.reset_at is not None:  # which token that is, is for the vocabulary to say
             self.register_buffer("reset_token", torch.tensor(-1))
         self._states = 2 if config.cell == "lstm" else 1
@@ -122,6 +123,26 @@ class RNNLM(nn.Module):
             _draw(self.embedding.parameters(), scale)
             for name, weight in self.decoder.named_parameters():
                 _draw([weight], 0.0 if name.endswith("bias") else scale)
+
+
+class OneHot(nn.Module):
+    """Tokens of a vocabulary of V as vectors [V], 1 at the token and else 0: char-rnn's input.
+
+    The layer's own weights for x are then a vector of 4H for each token.
+    """
+
+    vocabulary: Tensor
+    one: Tensor
+
+    def __init__(self, num_embeddings: int) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.register_buffer("vocabulary", torch.arange(num_embeddings), persistent=False)
+        self.register_buffer("one", torch.ones(()), persistent=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """[...] to [..., V], of the model's dtype."""
+        return (tokens.unsqueeze(-1) == self.vocabulary).to(self.one.dtype)
 
 
 class LockedDropout(nn.Module):

@@ -12,7 +12,12 @@ class ModelOptions:
     cell: str = option("lstm", "recurrent layer", str, choices=("lstm", "gru", "rnn"))
     hidden: int = option(128, "units per layer", int, at_least=1)
     layers: int = option(2, "recurrent layers", int, at_least=1)
-    embedding: int | None = option(None, "size of the token embedding", int, at_least=1)
+    embedding: int | None = option(
+        None,
+        "size of the token embedding; 0: none, a token is a one-hot vector",
+        int,
+        at_least=0,
+    )
     tied: bool = option(
         False,
         "the decoder's weights are the embedding's; where --embedding is not --hidden, the last "

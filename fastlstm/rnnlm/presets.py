@@ -47,6 +47,7 @@ def _char_rnn(layers: int, hidden: int, **own: Any) -> dict[str, Any]:
     """Karpathy's train.lua: RMSprop, gradients summed over the window and clamped one by one."""
     return {
         "level": "char",
+        "embedding": 0,
         "layers": layers,
         "hidden": hidden,
         "init_range": 0.08,

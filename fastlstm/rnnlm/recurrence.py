@@ -12,9 +12,9 @@ from fastlstm import LSTM
 from fastlstm.rnnlm.config import Config
 
 
-def make_recurrence(config: Config) -> nn.RNNBase:
+def make_recurrence(config: Config, input_size: int) -> nn.RNNBase:
     """The recurrent layers, [T, B, E] to [T, B, H], or [T, B, E] where they must tie."""
-    size = (config.embedding_size, config.hidden, config.layers)
+    size = (input_size, config.hidden, config.layers)
     # nn.LSTM warns of a dropout that a single layer cannot use
     dropout = config.dropout if config.layers > 1 else 0.0
     if config.cell == "gru":
@@ -26,7 +26,7 @@ def make_recurrence(config: Config) -> nn.RNNBase:
     elif output_size(config) != config.hidden:
         sizes = [config.hidden] * (config.layers - 1) + [config.embedding_size]
         lstm = LSTM(
-            config.embedding_size,
+            input_size,
             sizes,
             dropout=dropout,
             backend=config.backend,

@@ -74,7 +74,7 @@ def print_header(
     )
     console.print(
         f"model   {config.cell} {config.layers}x{config.hidden}, embedding "
-        f"{config.embedding_size}, {parameters:,} parameters, layer of {who}"
+        f"{config.embedding_size or 'none'}, {parameters:,} parameters, layer of {who}"
     )
     console.print(
         f"run     {steps:,} steps of {config.batch} x {config.window} tokens = "

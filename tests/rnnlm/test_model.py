@@ -25,6 +25,21 @@ def gradients(model, seed=0):
     return inputs, targets, loss, state
 
 
+def test_without_an_embedding_a_token_is_a_column_of_weights():
+    """char-rnn's 240,321 weights of 2 x 128 on tiny-shakespeare's 65 characters."""
+    config = replace(SMALL, embedding=0)
+    model, embedded = make_model(9, config, CPU), make_model(9, replace(config, embedding=9), CPU)
+    with torch.no_grad():
+        embedded.rnn.load_state_dict(model.rnn.state_dict())
+        embedded.decoder.load_state_dict(model.decoder.state_dict())
+        embedded.embedding.weight.copy_(torch.eye(9))
+    assert "embedding.weight" not in own_tensors(model)
+    assert gradients(model)[2] == gradients(embedded)[2]
+    for ours, theirs in zip(model.rnn.parameters(), embedded.rnn.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+    assert make_model(65, replace(config, hidden=128), CPU).parameter_count == 240_321
+
+
 def test_tied_gradient_is_the_sum_of_both_uses():
     tied = make_model(9, replace(SMALL, tied=True), CPU)
     loose = make_model(9, SMALL, CPU)

@@ -6,6 +6,7 @@ from conftest import SMALL
 RUNS = {
     "plain": "--level char",
     "tied and narrow": "--level char --tied --embedding 4",
+    "one-hot": "--level char --embedding 0 --precision bf16",
     "adaptive": "--level word --softmax adaptive",
     "resets": "--level byte --reset-at \\n",
     "regularised": "--level byte --zoneout 0.1 --recurrent-dropout 0.1 --weight-drop 0.2",

@@ -53,7 +53,7 @@ def test_invalid_utf8_is_fine_as_bytes(command, tmp_path):
     [
         "--level syllable", "--cell qrnn", "--backend cudnn", "--optimizer lion", "--lr-decay exp",
         "--implementation keras", "--device tpu", "--hidden 0", "--hidden -3", "--hidden 2.5",
-        "--layers 0", "--embedding 0", "--batch 0", "--batch -1", "--window 0", "--steps 0",
+        "--layers 0", "--embedding -1", "--batch 0", "--batch -1", "--window 0", "--steps 0",
         "--steps -5", "--epochs 0", "--epochs nan", "--lr 0", "--lr nan", "--lr -1", "--lr inf",
         "--clip 0", "--clip nan", "--dropout 1", "--dropout -0.1", "--dropout-input nan",
         "--valid-fraction 0", "--valid-fraction 1", "--valid-fraction nan", "--eval-every 0",
@@ -69,6 +69,7 @@ def test_invalid_utf8_is_fine_as_bytes(command, tmp_path):
         "--dropout-embedding 1", "--recurrent-dropout -1", "--zoneout 1", "--weight-drop 1",
         "--init-range 0", "--init-embedding -1", "--reset-at ab", "--preset gpt",
         "--tied --softmax adaptive", "--zoneout 0.1 --cell gru", "--weight-drop 0.1 --cell rnn",
+        "--tied --embedding 0", "--dropout-embedding 0.1 --embedding 0",
         "--locked-dropout --implementation torch",
         "--folds 1", "--folds 0", "--folds -2", "--folds 999999", "--folds 3 --verify",
     ],
