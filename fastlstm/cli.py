@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from fastlstm import __version__
 from fastlstm.rnnlm.aliases import in_todays_words
 from fastlstm.rnnlm.arguments import add_commands
+from fastlstm.rnnlm.distributed import is_first_failure
 from fastlstm.rnnlm.preset_arguments import add_presets
 
 # command: (module with add_arguments(parser) and run(args), summary)
@@ -32,7 +33,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Leave with exit code 2."""
-        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+        text = f"{self.prog}: error: {message} (see {self.prog} --help)\n"
+        self.exit(2, text if is_first_failure() else None)
 
 
 def make_parser(command: str | None) -> Parser:
@@ -64,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = in_todays_words(arguments)
     except ValueError as error:
-        print("fastlstm: error:", error, file=sys.stderr)
+        _print_error(error)
         return 2
     args = make_parser(command).parse_args(arguments)
     try:
@@ -72,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read our output has seen enough
+        is_first_failure()  # what the other processes make of it is no news
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -79,5 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         if args.traceback:
             raise
-        print("fastlstm: error:", " ".join(str(error).split()), file=sys.stderr)
+        _print_error(error)
         return 2
+
+
+def _print_error(error: Exception) -> None:
+    """One line; of processes that train together, the first to fail has the cause."""
+    if is_first_failure():
+        print("fastlstm: error:", " ".join(str(error).split()), file=sys.stderr)

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastlstm.rnnlm.common_arguments import add_checkpoint, add_machine, add_run, not_empty
 from fastlstm.rnnlm.config import COMPUTED_DEFAULTS, FRANCE, VERIFY_STEPS, Config
+from fastlstm.rnnlm.distributed import launched, leave
 from fastlstm.rnnlm.eval_arguments import add_eval
 from fastlstm.rnnlm.inspect.arguments import add_views
 from fastlstm.rnnlm.model_options import ModelOptions
@@ -25,6 +26,7 @@ EXTRA = {
     "jieba", "matplotlib", "numpy", "rich", "safetensors", "tensorboard", "tokenizers", "zstandard",
 }  # fmt: skip
 MODULES = {"eval": "eval_command", "sample": "sample_command"}  # the others are in `commands`
+TOGETHER = ("train", "resume")  # what several processes can do
 
 
 def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
@@ -51,6 +53,8 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
     """A command that imports the trainer only when it runs, and says what it lacks."""
 
     def run(args: argparse.Namespace) -> int:
+        if name not in TOGETHER and launched():
+            raise ValueError(f"{name} runs in one process: start it without torchrun")
         try:
             commands = import_module(f"fastlstm.rnnlm.{MODULES.get(name, 'commands')}")
             code: int = getattr(commands, f"run_{name}")(args)
@@ -61,6 +65,7 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
             raise RuntimeError(
                 f"the trainer needs {missing}: pip install 'fastlstm[train]'"
             ) from error
+        leave()
         return code
 
     return run

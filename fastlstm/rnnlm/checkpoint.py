@@ -10,6 +10,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from fastlstm.rnnlm.distributed import all_streams, is_first, own_streams
+from fastlstm.rnnlm.generators import generator_states, set_generators
 from fastlstm.rnnlm.guard import keep_good
 from fastlstm.rnnlm.model import RNNLM, own_tensors
 from fastlstm.rnnlm.optimizers import SLOTS, Mean, judged_weights
@@ -33,7 +35,7 @@ def save_best(run: Run, training: Training) -> None:
 
 
 def save_last(run: Run, training: Training) -> None:
-    """Write all that `resume` needs to last.safetensors: one file, so always of a piece."""
+    """Write all that `resume` needs, of all processes, to last.safetensors: always of a piece."""
     tensors = _named(MODEL, own_tensors(training.model))
     if training.mean is not None:
         tensors |= _named(MEAN, training.mean.weights)
@@ -41,10 +43,8 @@ def save_last(run: Run, training: Training) -> None:
         tensors |= _named(GOOD, training.good)
     for index, slots in training.optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{index}.{name}": value for name, value in slots.items()}
-    tensors |= {f"{STATE}{index}": part for index, part in enumerate(training.state)}
-    tensors[RNG + "cpu"] = torch.get_rng_state()
-    if training.state[0].is_cuda:
-        tensors[RNG + "cuda"] = torch.cuda.get_rng_state()
+    tensors |= {f"{STATE}{i}": all_streams(part, 1) for i, part in enumerate(training.state)}
+    tensors |= _named(RNG, generator_states(training.state[0].device))
     _write_tensors(run, "last", tensors, training)
 
 
@@ -85,11 +85,11 @@ def load_training(run: Run, training: Training) -> None:
             slots.setdefault(int(index), {})[slot] = value
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    device, parts = training.state[0].device, range(len(training.state))
-    training.state = tuple(tensors[f"{STATE}{index}"].to(device) for index in parts)
-    torch.set_rng_state(tensors[RNG + "cpu"])
-    if RNG + "cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors[RNG + "cuda"])
+    device = training.state[0].device
+    state = (tensors[f"{STATE}{index}"] for index in range(len(training.state)))
+    training.state = tuple(own_streams(part, 1).to(device) for part in state)
+    states = {key.removeprefix(RNG): tensors[key] for key in tensors if key.startswith(RNG)}
+    set_generators(states, device, run.config.seed, step)
     training.step = step
     training.best_loss = float(progress["best_loss"])
     training.best_step = int(progress["best_step"])
@@ -121,6 +121,8 @@ def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write_tensors(run: Run, name: str, tensors: Mapping[str, Tensor], training: Training) -> None:
+    if not is_first():
+        return
     on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
     more = {name: getattr(training, name) for name in PROGRESS}
     more["mean"] = None if training.mean is None else training.mean.count
@@ -171,7 +173,8 @@ def _model_shapes(model: RNNLM) -> Shapes:
 
 def _training_shapes(run: Run, training: Training, updated: bool) -> Shapes:
     """Shapes of the optimizer's slots and of the carried state, as config.json has them."""
-    shapes = {f"{STATE}{index}": tuple(part.shape) for index, part in enumerate(training.state)}
+    state = training.model.initial_state(run.config.batch)
+    shapes = {f"{STATE}{index}": tuple(part.shape) for index, part in enumerate(state)}
     if updated:  # the first update makes the slots
         for index, parameter in enumerate(training.model.parameters()):
             for slot in SLOTS[run.config.optimizer]:

@@ -13,6 +13,7 @@ from fastlstm.rnnlm.comparison import compare_training
 from fastlstm.rnnlm.config import make_config
 from fastlstm.rnnlm.corpus import is_file, read_corpus
 from fastlstm.rnnlm.dataset import Dataset, make_dataset, make_streams
+from fastlstm.rnnlm.distributed import from_first, is_first, join, launched
 from fastlstm.rnnlm.folds import run_folds
 from fastlstm.rnnlm.model import make_model, set_reset_token
 from fastlstm.rnnlm.preset_report import print_expected_time, print_preset, print_verdict
@@ -47,7 +48,7 @@ def run_train(args: argparse.Namespace) -> int:
     if not args.verify and args.folds is None:
         check_unused(unused_path("text") if args.out is None else Path(args.out))
     until = _until(args.stop_after, 0)
-    device = prepare_torch(config.device, config.threads)
+    device = join(prepare_torch(config.device, config.threads), config.batch)
     corpus = read_corpus(config)
     if args.folds is not None:
         return 0 if run_folds(console, corpus, config, args.folds, device) else STOPPED
@@ -60,7 +61,7 @@ def run_train(args: argparse.Namespace) -> int:
     print_validation(console, dataset, floor_scores(dataset), config)
     print_expected_time(console, model, dataset, config)
     path = unused_path(corpus.name) if args.out is None else Path(args.out)
-    run = create_run(path, config, dataset.vocabulary, corpus.sha256)
+    run = from_first(lambda: create_run(path, config, dataset.vocabulary, corpus.sha256))
     code = _train(console, run, start_training(model, config), dataset, until)
     return 0 if code == MISSED and not args.judge else code
 
@@ -72,7 +73,7 @@ def run_resume(args: argparse.Namespace) -> int:
         run = replace(run, config=replace(run.config, steps=args.steps, epochs=None))
     config = run.config
     threads = config.threads if args.threads is None else args.threads
-    device = prepare_torch(args.device or config.device, threads)
+    device = join(prepare_torch(args.device or config.device, threads), config.batch)
     dataset = dataset_of(run)
     training = start_training(make_model(len(run.vocabulary), config, device), config)
     load_training(run, training)
@@ -88,9 +89,10 @@ def run_resume(args: argparse.Namespace) -> int:
     if training.step >= total_steps:
         console.print(f"{run.path} has done its {total_steps} steps; --steps N goes on to step N")
         return 0
-    if args.steps is not None:
-        save_config(run)
-    cut_log(run, training.step)
+    if is_first():
+        if args.steps is not None:
+            save_config(run)
+        cut_log(run, training.step)
     console.print(f"resuming {run.path} at step {training.step}/{total_steps}")
     code = _train(console, run, training, dataset, until)
     return 0 if code == MISSED else code
@@ -121,6 +123,8 @@ def _train(
         console.print(f"stopped at step {training.step}/{total_steps}, saved")
         console.print(f"go on with: fastlstm resume {run.path}")
         return 0 if training.step == until else STOPPED
+    if not is_first():
+        return 0
     load_weights(run, "best", training.model)
     print_result(console, run, training, dataset)
     return 0 if print_verdict(console, training.model, dataset, config) else MISSED
@@ -140,6 +144,8 @@ def dataset_of(run: Run) -> Dataset:
 def _check_unsaved(args: argparse.Namespace) -> None:
     """ValueError where --verify or --folds meet an option of what is saved."""
     own = [name for name in ("verify", "folds") if getattr(args, name) not in (None, False)]
+    if args.verify and launched():
+        raise ValueError("--verify compares in one process: start it without torchrun")
     if len(own) == 2:
         raise ValueError("give either --folds or --verify, not both")
     if args.folds is not None and args.folds < 2:

@@ -9,6 +9,7 @@ import torch
 
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.corpus import Corpus
+from fastlstm.rnnlm.distributed import processes, rank
 from fastlstm.rnnlm.generated import Bounds
 from fastlstm.rnnlm.prepare import Part, Preparation
 from fastlstm.rnnlm.split import split_ranges
@@ -91,9 +92,10 @@ def part_of(dataset: Dataset, part: str) -> Text:
 
 
 def make_streams(dataset: Dataset, config: Config, device: torch.device) -> "Streams":
-    """The training part as streams whose windows are on `device`."""
+    """The training part as streams, those of this process, whose windows are on `device`."""
     train, start = dataset.train, dataset.vocabulary.start
-    return Streams(train.tokens, start, config.batch, config.window, device, train.release)
+    sizes, share = (config.batch, config.window), (rank(), processes())
+    return Streams(train.tokens, start, *sizes, device, train.release, share)
 
 
 def _mark_words(data: bytes, split: list[tuple[int, int]], count: int) -> npt.NDArray[np.bool_]:
@@ -130,6 +132,8 @@ class Streams:
     Stream b reads tokens b*S to (b+1)*S, S = N // B; the S % T last tokens of each stream and the
     N % B last ones of the text are left out of an epoch. The text stays where it is, in its narrow
     dtype; only a window is widened. To a GPU it moves as a whole where it is small.
+
+    share: which of how many equal blocks of the B streams are read here. `batch` is their number.
     """
 
     def __init__(
@@ -140,17 +144,20 @@ class Streams:
         window: int,
         device: torch.device | None = None,
         release: Callable[[], None] | None = None,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        self.batch, self.window = batch, window
+        self.batch, self.window = batch // share[1], window
         self._device = device or tokens.device
         self._release = release
         self.length = length = len(tokens) // batch
-        if self._device.type != "cpu" and tokens.nbytes <= RESIDENT_MOST:
-            tokens = tokens.to(self._device)
-        self._streams = tokens[: batch * length].view(batch, length)
+        own = slice(share[0] * self.batch, (share[0] + 1) * self.batch)
+        streams = tokens[: batch * length].view(batch, length)[own]
         # what each stream reads first: the token before its own
         before = tokens[length - 1 : (batch - 1) * length : length] if length else tokens[:0]
-        self._before = torch.cat([tokens.new_tensor([start]), before])[:, None]
+        before = torch.cat([tokens.new_tensor([start]), before])[own, None]
+        if self._device.type != "cpu" and streams.nbytes <= RESIDENT_MOST:
+            streams, before = streams.to(self._device), before.to(self._device)
+        self._streams, self._before = streams, before
 
     def __len__(self) -> int:
         """Windows in an epoch."""

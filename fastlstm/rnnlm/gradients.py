@@ -3,9 +3,11 @@
 from contextlib import AbstractContextManager
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from fastlstm.rnnlm.config import Config
+from fastlstm.rnnlm.distributed import processes
 from fastlstm.rnnlm.model import RNNLM, State
 
 
@@ -32,6 +34,33 @@ def compute_gradients(
         states.append(after)
     loss = torch.stack(losses).sum()
     return loss, tuple(torch.cat(part, 1) for part in zip(*states, strict=True))
+
+
+def average_gradients(model: RNNLM, loss: Tensor) -> Tensor:
+    """Make the gradients of this process's streams those of the whole batch; returns its loss.
+
+    Each process has as many streams, so that the mean over the batch is the mean of their means.
+
+    One reduction of one flat tensor. DistributedDataParallel puts the gradients into another order
+    after its first step. From three processes on that is another order of summation too, and a
+    resumed run would not be bit-equal. Nor is there much to overlap: all recurrent weights have
+    their gradients at the very end.
+    """
+    count = processes()
+    if count == 1:
+        return loss
+    weights = list(model.parameters())
+    # an adaptive softmax leaves out the weights of tokens that do not occur
+    used = loss.new_tensor([weight.grad is not None for weight in weights])
+    parts = [torch.zeros_like(w) if w.grad is None else w.grad for w in weights]
+    flat = torch.cat([*(part.reshape(-1) for part in parts), used, loss.reshape(1)])
+    dist.all_reduce(flat)
+    flat /= count
+    sizes = [*(part.numel() for part in parts), len(weights), 1]
+    *parts, used, mean = torch.split(flat, sizes)
+    for weight, part, share in zip(weights, parts, used.tolist(), strict=True):
+        weight.grad = part.view_as(weight) if share else None
+    return mean.squeeze()
 
 
 def _backward(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fastlstm.rnnlm.distributed import all_streams
 from fastlstm.rnnlm.model import RNNLM, State
 from fastlstm.rnnlm.optimizers import set_weights
 
@@ -59,14 +60,14 @@ def loss_limit(model: RNNLM) -> float:
 
 @torch.no_grad()
 def worst_stream(model: RNNLM, inputs: Tensor, targets: Tensor, state: State) -> int:
-    """Which of B streams has the largest loss in a window; draws no random number."""
+    """Which stream, of all processes, has the largest loss in a window; draws no random number."""
     training = model.training
     model.eval()
     logits, _ = model(inputs, state)
     model.train(training)
     wanted = targets.view(*inputs.shape, 1)
     losses = -logits.float().log_softmax(-1).gather(-1, wanted).sum((0, 2))
-    return int(losses.nan_to_num(nan=math.inf).argmax())
+    return int(all_streams(losses.nan_to_num(nan=math.inf), 0).argmax())
 
 
 def keep_good(training: "Training") -> None:

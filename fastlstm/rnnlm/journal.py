@@ -6,6 +6,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
+from fastlstm.rnnlm.distributed import is_first
 from fastlstm.rnnlm.evaluation import Score
 from fastlstm.rnnlm.guard import Skip
 from fastlstm.rnnlm.runs import Run, append_log
@@ -16,14 +17,16 @@ FOLDER = "tensorboard"  # in the run's
 
 
 class Journal:
-    """Writes the lines of log.jsonl, and the same numbers for TensorBoard.
+    """Writes the lines of log.jsonl, and the same numbers for TensorBoard, in the first process.
 
     RuntimeError where --tensorboard is asked for and not installed.
     """
 
     def __init__(self, run: Run, step: int) -> None:
         self._run = run
-        self._writer: Any = _make_writer(run, step) if run.config.tensorboard else None
+        self._writer: Any = None
+        if run.config.tensorboard and is_first():
+            self._writer = _make_writer(run, step)
 
     def __enter__(self) -> "Journal":
         return self
@@ -44,7 +47,7 @@ class Journal:
         for name, value in values.items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON has none
                 values[name] = None
-        append_log(self._run, values)
+        self._append(values)
         names = ("loss", "grad_norm", "clipped", "lr", "tokens_per_second")
         self._add("train", log.step, {name: values[name] for name in names})
 
@@ -55,7 +58,7 @@ class Journal:
             "perplexity": score.perplexity,
             "bits_per_character": score.bits_per_character,
         }
-        append_log(self._run, {"kind": "valid", "step": log.step, "epoch": log.epoch} | values)
+        self._append({"kind": "valid", "step": log.step, "epoch": log.epoch} | values)
         self._add("valid", log.step, values)
 
     def skipped(self, skip: Skip) -> str:
@@ -63,8 +66,12 @@ class Journal:
         text = "".join(self._run.vocabulary.decode(skip.tokens))[:SHOWN]
         values = {"kind": "skip"} | asdict(skip)
         del values["tokens"]
-        append_log(self._run, values | {"text": text})
+        self._append(values | {"text": text})
         return text
+
+    def _append(self, values: Mapping[str, Any]) -> None:
+        if is_first():
+            append_log(self._run, values)
 
     def _add(self, group: str, step: int, values: Mapping[str, float | None]) -> None:
         if self._writer is None:

@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from fastlstm.rnnlm.config import Config, differing
-from fastlstm.rnnlm.dataset import Dataset, Streams
+from fastlstm.rnnlm.dataset import Dataset, make_streams
 from fastlstm.rnnlm.evaluation import evaluate
 from fastlstm.rnnlm.model import RNNLM
 from fastlstm.rnnlm.presets import PRESETS
@@ -43,9 +43,8 @@ def print_expected_time(console: Console, model: RNNLM, dataset: Dataset, config
     """How long a run with a preset will take here, by steps of a copy of the model."""
     if config.preset is None:
         return
-    tokens = dataset.train.tokens.to(model.decoder.weight.device)
-    streams = Streams(tokens, dataset.vocabulary.start, config.batch, config.window)
-    steps = config.total_steps(config.windows_per_epoch(len(tokens)))
+    streams = make_streams(dataset, config, model.decoder.weight.device)
+    steps = config.total_steps(config.windows_per_epoch(len(dataset.train.tokens)))
     random = torch.get_rng_state()
     training = start_training(copy.deepcopy(model), config)
     train_step(training, streams, config, steps)

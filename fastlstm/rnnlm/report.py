@@ -1,9 +1,9 @@
 """What a person sees of a run: the header, the progress, the result."""
 
+import signal
 import time
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,6 +12,7 @@ from rich.table import Table
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.corpus import Corpus
 from fastlstm.rnnlm.dataset import Dataset
+from fastlstm.rnnlm.distributed import is_first, processes
 from fastlstm.rnnlm.evaluation import Score
 from fastlstm.rnnlm.guard import Skip
 from fastlstm.rnnlm.training import StepLog
@@ -23,13 +24,17 @@ PLAIN_EVERY = 10.0  # seconds between lines where there is no terminal to draw a
 class _Console(Console):
     """Leaves it to the caller what a closed pipe means; rich would end the process."""
 
-    def on_broken_pipe(self) -> NoReturn:
+    def on_broken_pipe(self) -> None:
+        if processes() > 1:  # the others must stop at the same step
+            self.quiet = True
+            signal.raise_signal(signal.SIGTERM)
+            return
         raise BrokenPipeError("nobody reads standard output any more")
 
 
 def make_console() -> Console:
-    """Standard output, which never interprets or wraps what it is given."""
-    return _Console(highlight=False, markup=False, soft_wrap=True)
+    """Standard output, which never interprets or wraps what it is given; of the first process."""
+    return _Console(highlight=False, markup=False, soft_wrap=True, quiet=not is_first())
 
 
 def unit(level: str) -> str:
@@ -76,9 +81,11 @@ def print_header(
         f"model   {config.cell} {config.layers}x{config.hidden}, embedding "
         f"{config.embedding_size or 'none'}, {parameters:,} parameters, layer of {who}"
     )
+    together = f", in {processes()} processes" if processes() > 1 else ""
     console.print(
         f"run     {steps:,} steps of {config.batch} x {config.window} tokens = "
         f"{steps / per_epoch:.2f} epochs, {config.optimizer}, lr {config.lr:g} ({config.lr_decay})"
+        f"{together}"
     )
 
 
@@ -123,7 +130,7 @@ class Report:
             TextColumn("{task.completed}/{task.total} steps  {task.description}"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not self.console.is_terminal or self.console.quiet,
             transient=True,
         )
         self._task = self._progress.add_task("", total=self.total_steps, completed=self.step)

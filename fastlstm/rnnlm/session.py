@@ -3,7 +3,6 @@
 import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,6 +10,7 @@ from types import FrameType
 from fastlstm.rnnlm.checkpoint import save_best, save_last
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Dataset, Streams
+from fastlstm.rnnlm.distributed import any_process, clock, from_first
 from fastlstm.rnnlm.evaluation import Score, evaluate
 from fastlstm.rnnlm.guard import go_back, keep_good, loss_limit
 from fastlstm.rnnlm.journal import Journal
@@ -27,7 +27,8 @@ SAVE_EVERY = 60.0  # seconds: what a power cut may cost
 def interruption() -> Iterator[Callable[[], bool]]:
     """Hold Ctrl-C and SIGTERM back until the step is done; yields what tells whether one came.
 
-    A second Ctrl-C is not held back. Outside the main thread signals stay as they are.
+    To any of the processes that train together, which must ask at the same time. A second Ctrl-C is
+    not held back. Outside the main thread signals stay as they are.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
@@ -41,7 +42,7 @@ def interruption() -> Iterator[Callable[[], bool]]:
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(came)
+        yield lambda: any_process(bool(came))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -68,7 +69,7 @@ def train_run(
                 last = log.step == total_steps or bool(training.ended)
                 due = last or log.step % eval_every == 0
                 score = _validate(run, training, dataset, log, journal, report) if due else None
-                if due or time.monotonic() - saved[1] > SAVE_EVERY:
+                if due or clock() - saved[1] > SAVE_EVERY:
                     saved = _save(run, training)
                 # after the last checkpoint, than which the best one must never be newer
                 best = score is not None and training.best_step == log.step
@@ -104,7 +105,7 @@ def _eval_every(config: Config, total_steps: int, streams: Streams) -> int:
         return config.eval_every
     stalls = config.lr_decay in ("stall", "newbob") or config.average == "stall"
     if stalls and config.epochs is not None:
-        return max(1, config.windows_per_epoch(streams.length * streams.batch))
+        return max(1, config.windows_per_epoch(streams.length * config.batch))
     return max(1, total_steps // 10)
 
 
@@ -117,12 +118,12 @@ def _logs(
     interrupted: Callable[[], bool],
 ) -> Iterator[StepLog]:
     """Train in stretches that end where a validation is due, and note whose time is up."""
-    before, began = training.seconds, time.monotonic()
+    before, began = training.seconds, clock()
     budget = math.inf if run.config.time_budget is None else 60 * run.config.time_budget
     while training.step < until and not training.ended and not interrupted():
         stop = min(until, (training.step // eval_every + 1) * eval_every)
         for log in train_steps(training, streams, run.config, stop, interrupted):
-            training.seconds = before + time.monotonic() - began
+            training.seconds = before + clock() - began
             if training.seconds >= budget:
                 training.ended = f"--time-budget {run.config.time_budget:g} is used up"
             yield log
@@ -143,7 +144,8 @@ def _validate(
     None where the weights are spoilt, and those of the last validation have come back.
     """
     with judged_weights(training.model, training.mean):
-        score = evaluate(training.model, dataset.valid, dataset.vocabulary.start)
+        model, valid, start = training.model, dataset.valid, dataset.vocabulary.start
+        score = from_first(lambda: evaluate(model, valid, start))
     if not score.nats <= loss_limit(training.model):  # NaN too
         step = go_back(training, f"the validation loss is {score.nats:.4g}")
         report.returned(log.step, score.nats, step)
@@ -158,4 +160,4 @@ def _validate(
 def _save(run: Run, training: Training) -> tuple[int, float]:
     """Save; returns the step and the time."""
     save_last(run, training)
-    return training.step, time.monotonic()
+    return training.step, clock()

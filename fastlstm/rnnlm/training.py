@@ -11,7 +11,9 @@ from torch.optim import Optimizer
 
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Streams
-from fastlstm.rnnlm.gradients import compute_gradients
+from fastlstm.rnnlm.distributed import all_streams, processes
+from fastlstm.rnnlm.generators import seed_process
+from fastlstm.rnnlm.gradients import average_gradients, compute_gradients
 from fastlstm.rnnlm.guard import Skip, find_fault, skip_window, worst_stream
 from fastlstm.rnnlm.model import RNNLM, State
 from fastlstm.rnnlm.optimizers import Mean, clip_gradients, make_optimizer
@@ -43,6 +45,7 @@ class StepLog:
 class Training:
     """A run in flight: all that a checkpoint must hold to go on bit for bit.
 
+    state: of this process's streams.
     position: tokens of each stream read in this epoch; None: as many as `step` windows of equal
         length are.
     lr_scale: what stalls and divergence have made of the rate.
@@ -75,7 +78,9 @@ class Training:
 
 def start_training(model: RNNLM, config: Config) -> Training:
     """A run at step 0."""
-    training = Training(model, make_optimizer(model, config), model.initial_state(config.batch))
+    state = model.initial_state(config.batch // processes())
+    training = Training(model, make_optimizer(model, config), state)
+    seed_process(config.seed, training.step)
     if config.average == "always":
         training.mean = Mean(model)
     return training
@@ -130,11 +135,12 @@ def train_step(
     inputs, targets = next_window(training, streams, config)
     before, model = training.state, training.model
     loss, training.state = compute_gradients(model, inputs, targets, before)
+    loss = average_gradients(model, loss)
     norm, clipped = clip_gradients(model, config)
     if reason := find_fault(model, loss, norm):
         stream = worst_stream(model, inputs, targets, before)
         begin = streams.offset(stream, (training.position or 0) - len(inputs))
-        tokens = inputs[:, stream].tolist()
+        tokens = all_streams(inputs, 1)[:, stream].tolist()
         return skip_window(training, Skip(training.step + 1, reason, stream, begin, tokens))
     scale = len(inputs) / config.window if config.windows == "awd" else 1.0
     apply_gradients(training, config, total_steps, scale)
@@ -152,7 +158,7 @@ def train_steps(
 
     RuntimeError when it diverges, and skipping windows and going back does not help.
     """
-    total_steps = config.total_steps(config.windows_per_epoch(streams.length * streams.batch))
+    total_steps = config.total_steps(config.windows_per_epoch(streams.length * config.batch))
     while training.step < until and not interrupted():
         began, first, tokens = time.perf_counter(), training.step, 0
         done, skips = [], []

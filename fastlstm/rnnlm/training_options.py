@@ -18,7 +18,9 @@ class TrainingOptions:
         str,
         choices=tuple(PRESETS),
     )
-    batch: int = option(50, "parallel streams of text", int, at_least=1)
+    batch: int = option(
+        50, "parallel streams of text; under torchrun, of all processes together", int, at_least=1
+    )
     accumulate: int = option(
         1,
         "parts that the batch is computed in, one after the other, their gradients added up: the "
@@ -126,5 +128,5 @@ class TrainingOptions:
         False, "log for TensorBoard too, in the run's folder tensorboard", bool
     )
     seed: int = option(123, "seed of the weights and of dropout", int, at_least=0, below=SEEDS)
-    threads: int | None = option(None, "CPU threads", int, at_least=1)
+    threads: int | None = option(None, "CPU threads, of each process", int, at_least=1)
     device: str = option("auto", "where to compute", str, choices=("auto", "cpu", "cuda"))
