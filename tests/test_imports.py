@@ -12,7 +12,7 @@ import fastlstm
 PACKAGE = Path(fastlstm.__file__).parent
 # Each may import only those to its right; `reference` knows none but `noise`.
 LAYERS = [
-    "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
+    "__main__", "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
     "exported", "quantization", "lstm", "cell", "scripted", "stream", "widths", "layers", "varying",
     "plan", "ragged", "trace", "identity", "regularization", "flat_weights", "tracing", "onnx_node",
     "step", "functional", "autograd_cell", "autograd", "ops", "flops", "inputs", "eager",
