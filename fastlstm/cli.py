@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from fastlstm import __version__
 from fastlstm.rnnlm.aliases import in_todays_words
 from fastlstm.rnnlm.arguments import add_commands
-from fastlstm.rnnlm.distributed import is_first_failure
+from fastlstm.rnnlm.distributed import is_first_failure, leave
 from fastlstm.rnnlm.preset_arguments import add_presets
 
 # command: (module with add_arguments(parser) and run(args), summary)
@@ -71,6 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser(command).parse_args(arguments)
     try:
         code: int = args.run(args)
+        leave()
         sys.stdout.flush()
         return code
     except BrokenPipeError:  # whoever read our output has seen enough

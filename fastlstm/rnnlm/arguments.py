@@ -11,7 +11,7 @@ from typing import Any
 
 from fastlstm.rnnlm.common_arguments import add_checkpoint, add_machine, add_run, not_empty
 from fastlstm.rnnlm.config import COMPUTED_DEFAULTS, FRANCE, VERIFY_STEPS, Config
-from fastlstm.rnnlm.distributed import launched, leave
+from fastlstm.rnnlm.distributed import launched
 from fastlstm.rnnlm.eval_arguments import add_eval
 from fastlstm.rnnlm.inspect.arguments import add_views
 from fastlstm.rnnlm.model_options import ModelOptions
@@ -65,7 +65,6 @@ def _command(name: str) -> Callable[[argparse.Namespace], int]:
             raise RuntimeError(
                 f"the trainer needs {missing}: pip install 'fastlstm[train]'"
             ) from error
-        leave()
         return code
 
     return run
