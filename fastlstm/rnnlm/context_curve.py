@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fastlstm.rnnlm.kneser_ney import KneserNey
 from fastlstm.rnnlm.model import RNNLM
+from fastlstm.rnnlm.vocabulary import Tokens
 
 TARGETS = 2000  # at most, evenly spaced over the text
 BATCH = 250
 WINDOW = 64
+N_GRAMS = 5  # orders beside the curve
 
 
 def curve_lengths(most: int) -> list[int]:
@@ -52,3 +55,11 @@ def context_loss(model: RNNLM, tokens: Tensor, start: int, targets: Tensor, leng
         logits = model.decoder(y[-1])
         total += float(F.cross_entropy(logits, text[places + 1].to(device), reduction="sum"))
     return total / len(targets)
+
+
+def n_gram_loss(
+    train: Tokens, tokens: Tensor, size: int, start: int, targets: Tensor, length: int
+) -> float:
+    """The same of an n-gram model of `train`, whose window is those tokens and their target."""
+    losses = KneserNey(train, size, start, length + 1).losses(tokens.numpy())
+    return float(losses[targets.numpy()].mean())

@@ -8,18 +8,21 @@ from rich.table import Table
 from torch import Tensor
 
 from fastlstm.rnnlm.commands import dataset_of
-from fastlstm.rnnlm.context_curve import context_loss, curve_lengths, curve_targets
+from fastlstm.rnnlm.context_curve import (
+    N_GRAMS,
+    context_loss,
+    curve_lengths,
+    curve_targets,
+    n_gram_loss,
+)
 from fastlstm.rnnlm.dataset import Text
 from fastlstm.rnnlm.evaluation import Score
-from fastlstm.rnnlm.kneser_ney import KneserNey
 from fastlstm.rnnlm.model import RNNLM
 from fastlstm.rnnlm.report import print_scores
 from fastlstm.rnnlm.result import floor_scores
 from fastlstm.rnnlm.runs import Run
 from fastlstm.rnnlm.vocabulary import Vocabulary
 from fastlstm.rnnlm.yardsticks import last_tokens, yardstick_scores
-
-N_GRAMS = 5  # orders beside the context curve
 
 
 def print_baselines(
@@ -56,8 +59,8 @@ def print_context(
         nats = context_loss(model, text.tokens, start, targets, length)
         row = [str(length), f"{nats:.4f}", f"{math.exp(min(nats, 700)):.4g}"]
         if train is not None and length < N_GRAMS:
-            known = KneserNey(train, len(run.vocabulary), start, length + 1)
-            row.append(f"{known.losses(text.tokens.numpy())[targets.numpy()].mean():.4f}")
+            sizes = len(run.vocabulary), start
+            row.append(f"{n_gram_loss(train, text.tokens, *sizes, targets, length):.4f}")
         table.add_row(*row)
     whole = float(losses.double()[targets].mean())
     table.add_row("all", f"{whole:.4f}", f"{math.exp(min(whole, 700)):.4g}")

@@ -18,6 +18,7 @@ from fastlstm.rnnlm.inspect.page import Section
 
 FILES = {
     "curves": ["curves"],
+    "context": ["context"],
     "gates": ["gates", "gates-open"],
     "units": ["units", "units-text"],
     "gradients": ["gradients"],
@@ -121,7 +122,7 @@ def test_run_whose_text_is_gone_is_drawn_without(command, run, trained, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["shape"], "'shape' is none of curves, gates"),
+        (["shape"], "'shape' is none of curves, context, gates"),
         (["distance"], "distance: .* was not trained on france"),
         (["--layer", 2], "--layer must be at least 0 and below 2, got 2"),
         (["--unit", 12], "--unit must be at least 0 and below 12, got 12"),

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-VIEWS = ("curves", "gates", "units", "gradients", "spectrum", "saturation", "distance")
+VIEWS = ("curves", "context", "gates", "units", "gradients", "spectrum", "saturation", "distance")
 
 
 def add_views(parser: argparse.ArgumentParser, not_empty: Callable[[str], str]) -> None:
@@ -32,7 +32,7 @@ def add_views(parser: argparse.ArgumentParser, not_empty: Callable[[str], str]) 
         default=[],
         type=not_empty,
         metavar="RUN",
-        help="a run to compare with in curves, gradients and distance; may be given again",
+        help="a run to compare with in curves, context, gradients and distance; may be given again",
     )
     parser.add_argument(
         "--out",

@@ -10,7 +10,16 @@ import torch
 
 from fastlstm.rnnlm.checkpoint import load_weights
 from fastlstm.rnnlm.dataset import Dataset
-from fastlstm.rnnlm.inspect import curves, distance, gates, gradients, saturation, spectrum, units
+from fastlstm.rnnlm.inspect import (
+    context,
+    curves,
+    distance,
+    gates,
+    gradients,
+    saturation,
+    spectrum,
+    units,
+)
 from fastlstm.rnnlm.inspect.page import Section, save_page
 from fastlstm.rnnlm.inspect.style import STYLE
 from fastlstm.rnnlm.inspect.subject import Subject, read_given
@@ -21,6 +30,7 @@ PrepareTorch = Callable[[str, int | None], torch.device]
 View = Callable[[Subject], Section]
 VIEWS: dict[str, View] = {
     "curves": curves.view,
+    "context": context.view,
     "gates": gates.view,
     "units": units.view,
     "gradients": gradients.view,
