@@ -106,6 +106,17 @@ def test_beside(command, run, trained):
     assert page.count("<td>run (lstm)</td>") == 3
 
 
+def test_runs_beside_read_the_same_text(command, run, trained):
+    """A copy of the run has the run's own gradients; so short a text has none at k = 50."""
+    options = ["--text", SENTENCE[:13], "--beside", trained]
+    assert command("inspect", run, "gradients", *options)[0] == 0
+    page = (run / "inspect" / "gradients.html").read_text()
+    own, beside = re.findall(r"<td>run \(lstm\)</td>(.*?)</tr>", page)
+    assert own == beside
+    assert len(re.findall(r'<td class="number">', own)) == 3  # k = 0, 10 and the last one
+    assert own.count("<td></td>") == 2  # |lambda_max| of an LSTM, and k = 50
+
+
 def test_run_whose_text_is_gone_is_drawn_without(command, run, trained, tmp_path):
     moved = shutil.move(trained.parent / "fox.txt", tmp_path / "fox.txt")
     try:

@@ -58,7 +58,7 @@ def inspect_run(
         return Subject(run, model, step, dataset, why_not, **shown)
 
     given = read_given(args.text, args.file)
-    beside = tuple(open_subject(path) for path in args.beside)
+    beside = tuple(open_subject(path, given=given) for path in args.beside)
     shown = {"layer": args.layer, "unit": args.unit, "font": args.font}
     subject = open_subject(args.run_path, given=given, beside=beside, **shown)
     folder = subject.run.path / "inspect" if args.out is None else Path(args.out)

@@ -154,5 +154,6 @@ def _draw(axes: Axes, curves: list[Curve]) -> None:
 
 def _row(curve: Curve) -> tuple[object, ...]:
     last = len(curve.norms) - 1
-    norms = [float(curve.norms[min(k, last)]) for k in (0, 10, 50, last)]
+    # a short text has no step so far back
+    norms = [float(curve.norms[k]) if k <= last else "" for k in (0, 10, 50, last)]
     return (curve.name, "" if curve.radius is None else curve.radius, *norms)
