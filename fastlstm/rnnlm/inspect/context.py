@@ -40,25 +40,25 @@ def view(subject: Subject) -> Section:
     )
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    curves: dict[str, Curve] = {}
-    for run, colour in zip(runs, COLOURS, strict=False):
-        curves[run.name], whole = _model_curve(run, tokens, targets)
+    rows: list[tuple[object, ...]] = []
+    for index, run in enumerate(runs):
+        colour = COLOURS[index % len(COLOURS)]
+        curve, whole = _model_curve(run, tokens, targets)
         axes.axhline(whole, color=colour, linestyle="--", linewidth=0.9)
-        axes.plot(*_points(curves[run.name]), "o-", markersize=4, color=colour, label=run.name)
+        axes.plot(*_points(curve), "o-", markersize=4, color=colour, label=run.name)
+        rows += [*_rows(run.name, curve), (run.name, "all", whole, math.exp(whole))]
     if subject.dataset is None:
         section.note(f"no n-grams: {subject.no_dataset}")
     else:
-        curves["n-gram"] = _n_gram_curve(subject, tokens, targets)
-        axes.plot(*_points(curves["n-gram"]), "s-", markersize=4, color=GREY, label="n-gram")
+        curve = _n_gram_curve(subject, tokens, targets)
+        axes.plot(*_points(curve), "s-", markersize=4, color=GREY, label="n-gram")
+        rows += _rows("n-gram", curve)
     axes.set_xscale("log", base=2)
     lengths = curve_lengths(min(MOST, len(tokens)))
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.set(xlabel="tokens before", ylabel="nats per token")
     axes.legend()
     section.draw("context", figure)
-    rows = [
-        (name, k, loss, math.exp(loss)) for name, of in curves.items() for k, loss in of.items()
-    ]
     section.table(("model", "tokens before", "nats/token", "perplexity"), rows)
     return section
 
@@ -78,6 +78,10 @@ def _n_gram_curve(subject: Subject, tokens: Tensor, targets: Tensor) -> Curve:
     sizes = len(vocabulary), vocabulary.start
     lengths = [k for k in curve_lengths(min(MOST, len(tokens))) if k < N_GRAMS]
     return {k: n_gram_loss(train, tokens, *sizes, targets, k) for k in lengths}
+
+
+def _rows(name: str, curve: Curve) -> list[tuple[object, ...]]:
+    return [(name, k, loss, math.exp(loss)) for k, loss in curve.items()]
 
 
 def _points(curve: Curve) -> tuple[list[int], list[float]]:
