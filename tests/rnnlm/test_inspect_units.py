@@ -1,12 +1,14 @@
 """The features of a text, and the ranking of units that track them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
-from fastlstm.rnnlm.inspect import features
+from fastlstm.rnnlm.inspect import features, units
 from fastlstm.rnnlm.inspect.coloured import colour, lay_out, text_html
-from fastlstm.rnnlm.inspect.ranking import classes, entropy, information_share, rank_units
+from fastlstm.rnnlm.inspect.ranking import Ranked, classes, entropy, information_share, rank_units
 
 
 def marks(numbers):
@@ -93,6 +95,23 @@ def test_feature_that_is_not_there_has_no_ranking():
     assert rank_units(memory, feature * 0, 5) == []
     feature[:2000] = 0
     assert rank_units(memory, feature, 5) == []
+
+
+def test_unit_that_is_best_for_two_features_is_shown_once():
+    rankings = {
+        "inside quotes": [Ranked(0, 13, 0.09, -0.1), Ranked(0, 5, 0.08, 0.3)],
+        "indentation": [Ranked(1, 13, 0.49, 0.0)],
+        "bracket depth": [Ranked(0, 13, 0.5, -0.6)],
+    }
+    titles = units._chosen(SimpleNamespace(unit=None), rankings)
+    assert titles == [
+        (
+            "layer 0, unit 13: best of all for inside quotes, 0.09 of its entropy; "
+            "best of all for bracket depth, 0.50 of its entropy",
+            *(0, 13),
+        ),
+        ("layer 1, unit 13: best of all for indentation, 0.49 of its entropy", 1, 13),
+    ]
 
 
 def test_share_of_information():

@@ -90,17 +90,15 @@ def _chosen(subject: Subject, rankings: dict[str, list[Ranked]]) -> list[tuple[s
     if subject.unit is not None:
         layer = subject.shown_layer
         return [(f"layer {layer}, unit {subject.unit}", layer, subject.unit)]
-    best = [(name, ranked[0]) for name, ranked in rankings.items()]
+    best: dict[tuple[int, int], list[str]] = {}  # a unit may be the best for several features
+    for name, (unit, *_) in rankings.items():
+        reason = f"best of all for {name}, {unit.share:.2f} of its entropy"
+        best.setdefault((unit.layer, unit.unit), []).append(reason)
     if not best:
         return [(f"layer {subject.shown_layer}, unit 0", subject.shown_layer, 0)]
     return [
-        (
-            f"layer {unit.layer}, unit {unit.unit}: best of all for {name}, "
-            f"{unit.share:.2f} of its entropy",
-            unit.layer,
-            unit.unit,
-        )
-        for name, unit in best
+        (f"layer {layer}, unit {unit}: {'; '.join(reasons)}", layer, unit)
+        for (layer, unit), reasons in best.items()
     ]
 
 
