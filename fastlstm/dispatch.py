@@ -37,6 +37,8 @@ def run_stack(
         backend = "aten"  # autocast gives nn.LSTM's c_n another dtype if there is a projection
     elif torch._C._is_any_autocast_enabled():
         packed = how.batch_sizes is not None
+        if how.rows is None and inputs.is_even(how.batch_sizes):
+            packed = False  # nn.LSTM runs such a batch as a padded one
         x, h_0, c_0, weights = inputs.autocast(x, h_0, c_0, weights, packed=packed)
     if inputs.is_per_sample(weights):
         return _per_sample(x, h_0, c_0, weights, how)

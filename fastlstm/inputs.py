@@ -42,6 +42,15 @@ def alike(x: Tensor, *others: Tensor) -> bool:
     return all(t.dtype is dtype and t.device == x.device for t in others)
 
 
+def is_even(batch_sizes: Tensor | None) -> bool:
+    """Whether it is a packed batch, all sequences of which are known to be of one length."""
+    if torch.compiler.is_compiling() or torch._C._get_tracing_state() is not None:
+        return False
+    if type(batch_sizes) is not Tensor:  # None, or without data
+        return False
+    return len(batch_sizes) > 0 and bool(batch_sizes[0] == batch_sizes[-1])
+
+
 def autocast(
     x: Tensor, h_0: Tensor, c_0: Tensor, weights: Sequence[Tensor], packed: bool
 ) -> tuple[Tensor, Tensor, Tensor, Sequence[Tensor]]:

@@ -46,7 +46,7 @@ def run(module, x, enabled=True):
 @pytest.mark.parametrize("packed", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("config", CONFIGS)
 def test_dtypes_and_accuracy_of_nn_lstm(config, packed, dtypes):
-    """Of a PackedSequence it takes no notice, as in nn.LSTM."""
+    """Of a PackedSequence of different lengths it takes no notice, as in nn.LSTM."""
     peer, padded = nn.LSTM(I, H, **CONFIGS[config]), torch.randn(T, B, I)
     x = pack_padded_sequence(padded, [6, 4, 4, 1]) if packed else padded
     got = run(make_ours(peer, "cpu"), x)
@@ -58,6 +58,17 @@ def test_dtypes_and_accuracy_of_nn_lstm(config, packed, dtypes):
             assert_as_accurate(name, got[name], oracle[name], tensor)
         else:  # gradients arrive in float32, but are good for bfloat16
             assert_as_accurate(name, got[name].bfloat16(), oracle[name], tensor.bfloat16())
+
+
+@pytest.mark.parametrize("lengths", [[6, 6, 6], [6], [1, 1]], ids=str)
+@pytest.mark.parametrize("backend", ["auto", "cpu"])
+def test_a_packed_batch_of_equal_lengths_is_as_a_padded_one(lengths, backend, dtypes):
+    peer, padded = nn.LSTM(I, H, 2, bidirectional=True), torch.randn(T, len(lengths), I)
+    got = run(make_ours(peer, backend), x := pack_padded_sequence(padded, lengths))
+    assert dtypes == [torch.bfloat16]
+    for name, tensor in run(peer, x).items():
+        assert got[name].dtype == tensor.dtype, name
+        torch.testing.assert_close(got[name], tensor, rtol=0.05, atol=0.1)
 
 
 def test_without_autograd(dtypes):
