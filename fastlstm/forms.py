@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from fastlstm import onnx_node, original, plan, tracing, varying
+from fastlstm import inputs, onnx_node, original, plan, tracing, varying
 from fastlstm.stacked import Stacked, State
 from fastlstm.trace import Trace
 
@@ -118,6 +118,8 @@ class Forms(Stacked):
         # A compiler knows the length of indices, but no element of batch_sizes.
         indices = sorted_indices
         batch = plan.batch_of(batch_sizes) if indices is None else indices.size(0)
+        if hx is not None and indices is None:  # else two of them are taken, and put in order
+            inputs.check_packed_state(hx)
         hx = self._zero_state(x, batch) if hx is None else self.permute_hidden(hx, indices)
         if x.dim() != 2 or not self._fits(x, hx, batch, weights):
             self.check_forward_args(x, hx, batch_sizes)
@@ -202,8 +204,6 @@ class Forms(Stacked):
 
     def _batched_state(self, hx: State, batched: bool) -> State:
         h, c = hx[0], hx[1]
-        if len(hx) != 2:
-            raise RuntimeError("lstm expects two hidden states")
         dim = 3 if batched else 2
         if h.dim() != dim or c.dim() != dim:
             form = "batched" if batched else "unbatched"
@@ -211,4 +211,5 @@ class Forms(Stacked):
                 f"For {form} {dim}-D input, hx and cx should "
                 f"also be {dim}-D but got ({h.dim()}-D, {c.dim()}-D) tensors"
             )
+        inputs.check_two(hx)
         return (h, c) if batched else (h.unsqueeze(1), c.unsqueeze(1))

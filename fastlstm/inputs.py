@@ -62,3 +62,20 @@ def autocast(
         return x, h_0, c_0, weights
     dtype = torch.get_autocast_dtype(device)
     return x.to(dtype), h_0.to(dtype), c_0.to(dtype), [w.to(dtype) for w in weights]
+
+
+def check_two(hx: Sequence[Tensor]) -> None:
+    """RuntimeError, as of nn.LSTM, unless hx is h_0 and c_0."""
+    if len(hx) != 2:
+        raise RuntimeError("lstm expects two hidden states")
+
+
+def check_packed_state(hx: object) -> None:
+    """The errors of nn.LSTM for an hx beside packed input that is no pair of tensors."""
+    if not isinstance(hx, (tuple, list)):
+        raise TypeError(f"hx must be a tuple of h_0 and c_0, got {type(hx).__name__}")
+    for n, state in enumerate(hx):
+        if not isinstance(state, Tensor):
+            got = type(state).__name__
+            raise TypeError(f"expected Tensor as element {n} in argument 2, but got {got}")
+    check_two(hx)

@@ -13,6 +13,7 @@ from fastlstm.verify import make_ours
 X = torch.zeros(4, 3, 5)
 S = torch.zeros(1, 3, 7)
 PACKED = pack_padded_sequence(X, [4, 2, 1])
+UNSORTED = pack_padded_sequence(X, [2, 4, 1], enforce_sorted=False)
 CALLS = {
     "input-1d": (torch.zeros(5), None),
     "input-4d": (torch.zeros(1, 4, 3, 5), None),
@@ -31,6 +32,13 @@ CALLS = {
     "one-state": (X, (S,)),
     "one-state-as-tensor": (X, S),
     "three-states": (X, (S, S, S)),
+    "three-states-of-4d": (X, (S[None], S, S)),
+    "packed-one-state": (PACKED, (S,)),
+    "packed-three-states": (PACKED, (S, S, S)),
+    "packed-empty-states": (PACKED, ()),
+    "packed-one-state-missing": (PACKED, (S, None)),
+    "unsorted-one-state": (UNSORTED, (S,)),
+    "unsorted-one-state-missing": (UNSORTED, (S, None)),
     "no-states": (X, 3),
     "h-float64": (X, (S.double(), S.double())),
 }
@@ -39,6 +47,8 @@ UNCHECKED_CALLS = {
     "float64-input": (X.double(), None, "torch.float64|Double|double"),
     "int-input": (X.long(), None, "torch.int64|Long|long|floating"),
     "packed-input-size": (pack_padded_sequence(torch.zeros(4, 3, 6), [4, 2, 1]), None, "5, got 6"),
+    "packed-state-as-tensor": (PACKED, S, "hx must be a tuple of h_0 and c_0, got Tensor"),
+    "packed-no-states": (PACKED, 3, "hx must be a tuple of h_0 and c_0, got int"),
     "packed-h-batch": (PACKED, (S[:, :2], S), r"hidden\[0\].*\(1, 3, 7\), got \[1, 2, 7\]"),
     "packed-c-hidden": (PACKED, (S, S[..., :6]), r"hidden\[1\].*\(1, 3, 7\), got \[1, 3, 6\]"),
 }
