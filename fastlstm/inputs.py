@@ -64,7 +64,7 @@ def autocast(
     return x.to(dtype), h_0.to(dtype), c_0.to(dtype), [w.to(dtype) for w in weights]
 
 
-def check_two(hx: Sequence[Tensor]) -> None:
+def check_two(hx: tuple[Tensor, Tensor]) -> None:
     """RuntimeError, as of nn.LSTM, unless hx is h_0 and c_0."""
     if len(hx) != 2:
         raise RuntimeError("lstm expects two hidden states")
@@ -78,4 +78,4 @@ def check_packed_state(hx: object) -> None:
         if not isinstance(state, Tensor):
             got = type(state).__name__
             raise TypeError(f"expected Tensor as element {n} in argument 2, but got {got}")
-    check_two(hx)
+    check_two(hx)  # type: ignore[arg-type]
