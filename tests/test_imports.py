@@ -14,9 +14,10 @@ PACKAGE = Path(fastlstm.__file__).parent
 LAYERS = [
     "__main__", "cli", "bench", "rnnlm", "info", "verify", "verify_cases", "__init__", "convert",
     "exported", "quantization", "lstm", "cell", "scripted", "stream", "widths", "layers", "forms",
-    "stacked", "varying", "plan", "ragged", "trace", "identity", "regularization", "flat_weights", "tracing", "onnx_node",
-    "step", "functional", "dispatch", "autograd_cell", "autograd", "ops", "flops", "operators",
-    "inputs", "eager", "backends", "kept", "_C", "original", "reference", "noise",
+    "stacked", "varying", "plan", "ragged", "trace", "identity", "regularization", "flat_weights",
+    "tracing", "onnx_node", "step", "functional", "dispatch", "autograd_cell", "autograd", "ops",
+    "flops", "operators", "inputs", "eager", "backends", "kept", "_C", "original",
+    "reference", "noise",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
