@@ -73,7 +73,8 @@ def dynamic_losses(
     trained = [weight.detach().clone() for weight in model.parameters()]
     update = _update(model, trained, rule, roots)
     inputs = torch.cat([tokens.new_tensor([start]), tokens[:-1]]).long()
-    targets, state, losses = tokens.long(), model.initial_state(1), []
+    targets, state = tokens.long(), model.initial_state(1)
+    losses = torch.empty(len(tokens))  # one tensor for all: see evaluation.py
     try:
         with _fixed_mode(model):
             for begin in range(0, len(tokens), rule.segment):
@@ -83,7 +84,7 @@ def dynamic_losses(
                 logits, state = model(x, state)
                 own = F.cross_entropy(logits[:, 0], target, reduction="none")
                 own.mean().backward()  # type: ignore[no-untyped-call]
-                losses.append(own.detach().cpu())
+                losses[at] = own.detach()
                 state = tuple(part.detach() for part in state)
                 update()
     finally:
@@ -91,7 +92,7 @@ def dynamic_losses(
             for weight, value in zip(model.parameters(), trained, strict=True):
                 weight.copy_(value)
         model.zero_grad(set_to_none=True)
-    return torch.cat(losses)
+    return losses
 
 
 def _update(

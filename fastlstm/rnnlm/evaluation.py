@@ -95,7 +95,7 @@ def _warm_state(model: RNNLM, inputs: Tensor, streams: int, length: int) -> Stat
     if streams == 1:
         return state
     before = torch.stack([inputs[b * length - WARM_UP : b * length] for b in range(1, streams)])
-    _, warm = model(before.t().to(torch.int64), model.initial_state(streams - 1))
+    warm = model.advance(before.t().to(torch.int64), model.initial_state(streams - 1))
     return tuple(
         torch.cat([zero[:, :1], part], dim=1) for zero, part in zip(state, warm, strict=True)
     )
@@ -106,11 +106,13 @@ def _read(model: RNNLM, inputs: Tensor, targets: Tensor, state: State) -> tuple[
     streams, length = inputs.shape
     per_step = streams * model.decoder.out_features
     window = max(1, min(WINDOW, LOGITS_MOST // per_step))
-    losses = []
+    # One tensor for all: small ones that are kept would each lie where a window's logits were, and
+    # the next window, for which the rest of that is too small, would take new memory.
+    losses = torch.empty(targets.shape, dtype=torch.float32, device=targets.device)
     for begin in range(0, length, window):
         x = inputs[:, begin : begin + window].t().to(torch.int64)
         target = targets[:, begin : begin + window].t().to(torch.int64)
         logits, state = model(x, state)
         loss = F.cross_entropy(logits.flatten(0, 1), target.reshape(-1), reduction="none")
-        losses.append(loss.view(target.shape).t())
-    return torch.cat(losses, dim=1), state
+        losses[:, begin : begin + window] = loss.view(target.shape).t()
+    return losses, state

@@ -68,6 +68,10 @@ class RNNLM(nn.Module):
         logits: Tensor = self.decoder(self.dropout_output(y))
         return logits, state
 
+    def advance(self, tokens: Tensor, state: State) -> State:
+        """The state after `tokens` [T, B]."""
+        return self._run(tokens, state)[1]
+
     def loss(
         self, tokens: Tensor, targets: Tensor, state: State
     ) -> tuple[Tensor, Tensor | None, State]:

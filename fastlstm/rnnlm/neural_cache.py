@@ -45,7 +45,8 @@ def cache_losses(model: RNNLM, tokens: Tensor, start: int, cache: Cache) -> Tens
     device = model.decoder.weight.device
     inputs = torch.cat([tokens.new_tensor([start]), tokens[:-1]])
     window = max(1, min(WINDOW, LOGITS_MOST // model.decoder.out_features))
-    state, losses = model.initial_state(1), []
+    state = model.initial_state(1)
+    losses = torch.empty(len(tokens))  # one tensor for all: see evaluation.py
     keys = words = None
     with _decoder_inputs(model) as seen:
         for begin in range(0, len(tokens), window):
@@ -58,9 +59,9 @@ def cache_losses(model: RNNLM, tokens: Tensor, start: int, cache: Cache) -> Tens
             words = target if words is None else torch.cat([words, target])
             cached, known = _cache_probability(h, target, keys, words, cache)
             mixed = torch.where(known, (1 - cache.weight) * own + cache.weight * cached, own)
-            losses.append(-mixed.log().cpu())
+            losses[begin : begin + window] = -mixed.log()
             keys, words = keys[-cache.size :], words[-cache.size :]
-    return torch.cat(losses)
+    return losses
 
 
 def _cache_probability(

@@ -65,3 +65,34 @@ def test_memory_is_flat(tmp_path, level, mebibytes, allowed):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout.rsplit("grew ", 1)[1]) < allowed
+
+
+EVALUATION = """
+import sys, torch
+from fastlstm.rnnlm.config import Config
+from fastlstm.rnnlm.dynamic import Dynamic, dynamic_losses
+from fastlstm.rnnlm.evaluation import token_losses
+from fastlstm.rnnlm.model import make_model
+from fastlstm.rnnlm.neural_cache import Cache, cache_losses
+torch.set_num_threads(1)
+model = make_model(20_000, Config(hidden=8, layers=1), torch.device("cpu"))
+tokens = torch.randint(20_000, (24_000,), dtype=torch.int32)
+read = {
+    "plain": lambda part: token_losses(model, part, 0),
+    "dynamic": lambda part: dynamic_losses(model, part, 0, Dynamic(0.1, segment=200)),
+    "cache": lambda part: cache_losses(model, part, 0, Cache(size=100)),
+}[sys.argv[1]]
+read(tokens[:6000])
+peak = lambda: int(dict(l.split(":") for l in open("/proc/self/status"))["VmHWM"].split()[0]) // 1024
+before = peak()
+read(tokens)
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("way", ["plain", "dynamic", "cache"])
+def test_evaluation_with_a_large_vocabulary_is_flat(way):
+    """All logits would be 1.9 GB; those of the windows before must not stay."""
+    command = [sys.executable, "-c", EVALUATION, way]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 64
