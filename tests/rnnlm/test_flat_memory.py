@@ -83,7 +83,9 @@ read = {
     "cache": lambda part: cache_losses(model, part, 0, Cache(size=100)),
 }[sys.argv[1]]
 read(tokens[:6000])
-peak = lambda: int(dict(l.split(":") for l in open("/proc/self/status"))["VmHWM"].split()[0]) // 1024
+def peak():
+    status = dict(line.split(":") for line in open("/proc/self/status"))
+    return int(status["VmHWM"].split()[0]) // 1024
 before = peak()
 read(tokens)
 print(peak() - before)
