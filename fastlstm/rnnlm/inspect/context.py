@@ -31,7 +31,8 @@ def view(subject: Subject) -> Section:
         if run.run.vocabulary.to_json() != own:
             raise ValueError(f"{run.run.path} must have the vocabulary of {subject.run.path}")
     tokens = subject.tokens(TOKENS)
-    targets = curve_targets(len(tokens), min(MOST, len(tokens)))
+    most = min(MOST, len(tokens))
+    targets, lengths = curve_targets(len(tokens), most), curve_lengths(most)
     section = Section("context", "Loss by the length of the context")
     section.say(
         f"What {len(targets):,} tokens cost when each is predicted from so many tokens before it, "
@@ -43,18 +44,17 @@ def view(subject: Subject) -> Section:
     rows: list[tuple[object, ...]] = []
     for index, run in enumerate(runs):
         colour = COLOURS[index % len(COLOURS)]
-        curve, whole = _model_curve(run, tokens, targets)
+        curve, whole = _model_curve(run, tokens, targets, lengths)
         axes.axhline(whole, color=colour, linestyle="--", linewidth=0.9)
         axes.plot(*_points(curve), "o-", markersize=4, color=colour, label=run.name)
         rows += [*_rows(run.name, curve), (run.name, "all", whole, math.exp(whole))]
     if subject.dataset is None:
         section.note(f"no n-grams: {subject.no_dataset}")
     else:
-        curve = _n_gram_curve(subject, tokens, targets)
+        curve = _n_gram_curve(subject, tokens, targets, lengths)
         axes.plot(*_points(curve), "s-", markersize=4, color=GREY, label="n-gram")
         rows += _rows("n-gram", curve)
     axes.set_xscale("log", base=2)
-    lengths = curve_lengths(min(MOST, len(tokens)))
     axes.set_xticks(lengths, [str(length) for length in lengths])
     axes.set(xlabel="tokens before", ylabel="nats per token")
     axes.legend()
@@ -63,21 +63,22 @@ def view(subject: Subject) -> Section:
     return section
 
 
-def _model_curve(run: Subject, tokens: Tensor, targets: Tensor) -> tuple[Curve, float]:
+def _model_curve(
+    run: Subject, tokens: Tensor, targets: Tensor, lengths: list[int]
+) -> tuple[Curve, float]:
     """The losses by length of a model, and its loss after the whole text before."""
     start = run.run.vocabulary.start
-    lengths = curve_lengths(min(MOST, len(tokens)))
     curve = {k: context_loss(run.model, tokens, start, targets, k) for k in lengths}
     return curve, float(token_losses(run.model, tokens, start).double()[targets].mean())
 
 
-def _n_gram_curve(subject: Subject, tokens: Tensor, targets: Tensor) -> Curve:
+def _n_gram_curve(subject: Subject, tokens: Tensor, targets: Tensor, lengths: list[int]) -> Curve:
     """The losses of Kneser-Ney models of 2 to 5 tokens, by what they see before the last one."""
     train = last_tokens(subject.validation().train)
     vocabulary = subject.run.vocabulary
     sizes = len(vocabulary), vocabulary.start
-    lengths = [k for k in curve_lengths(min(MOST, len(tokens))) if k < N_GRAMS]
-    return {k: n_gram_loss(train, tokens, *sizes, targets, k) for k in lengths}
+    within = [k for k in lengths if k < N_GRAMS]
+    return {k: n_gram_loss(train, tokens, *sizes, targets, k) for k in within}
 
 
 def _rows(name: str, curve: Curve) -> list[tuple[object, ...]]:
