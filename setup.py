@@ -18,6 +18,7 @@ ISA_FLAGS = {
     "avx2": ["-march=x86-64-v3"],
     "avx512": AVX512,
     "avx512bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
+    "amx": [*AVX512, "-mavx512bf16", "-mavx512vnni", "-mamx-tile", "-mamx-bf16"],
 }
 
 

@@ -162,6 +162,9 @@ extern const Kernels kernels;
 namespace avx512bf16 {
 extern const Kernels kernels;
 }
+namespace amx {
+extern const Kernels kernels;
+}
 
 // dispatch.cpp. The variants that this CPU runs, best last; a null pointer ends the list.
 const Kernels* const* supported();

@@ -45,6 +45,7 @@ Backward<T>::Backward(const BackwardArgs& args, Arena& arena) : args(args), shap
   scratch_size = gradient_scratch<T>(clip(chunk_rows, 0, gradient_rows<T>(shape)));
   scratch = arena.take<float>(args.wants_dweights ? shape.threads * scratch_size : 0);
   h_prev = arena.take<const Element*>(args.wants_dweights ? shape.threads * chunk_rows : 0);
+  if constexpr (T::kStrips) take_panels(*this, batch, arena);
 }
 
 // Panels of weight [4H or P, columns]: a share's part.
@@ -155,6 +156,7 @@ bool backward_direction(const Backward<T>& f, int64_t d, Share& share) {
 
 template <class T>
 void backward_share(Share share, void* context) {
+  const typename T::Unit unit;
   const Backward<T>& f = *static_cast<const Backward<T>*>(context);
   for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {
     if (!backward_direction(f, d, share)) return;

@@ -41,6 +41,8 @@ struct Backward {
   float* scratch;  // [threads][scratch_size]: see weight_gradients.inl
   int64_t scratch_size;
   const Element** h_prev;  // [threads][chunk_rows]: addresses of the rows
+  float* panels;           // of each thread, where products are made in strips: rows multiplied
+  int64_t panel_size;
 
   Backward(const BackwardArgs& args, Arena& arena);
 

@@ -64,6 +64,7 @@ void backward_part(int64_t layer, int64_t part, void* context) {
 
 template <class T>
 void backward_wave(int thread, int, void* context) {
+  const typename T::Unit unit;
   BackwardWave<T>& wave = *static_cast<BackwardWave<T>*>(context);
   wave.front.work(thread, 1 + wave.parts, backward_part<T>, context);
 }

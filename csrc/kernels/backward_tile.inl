@@ -19,22 +19,38 @@ enum class Tile {
   kInitialState,  // dgates of this step @ weight_hh -> dh_0 of sequences that start with it
 };
 
+template <Tile kTile>
+struct TileOf {};
+
+// What a tile's product is of: rows of a ring, and a packed weight.
+template <class T>
+struct BackwardOperands {
+  const typename T::Element* rows;  // [rows from the first of the step][depth]
+  const float* weights;             // [panels][words of depth][up to kColumns][kLanes]
+  int64_t depth;
+};
+
+template <Tile kTile, class T>
+inline BackwardOperands<T> backward_operands(const Backward<T>& f, const BackwardStep& step) {
+  const auto& of = f.of[step.direction];
+  const bool after = kTile == Tile::kStep || kTile == Tile::kOutput;
+  const int64_t ring = after ? step.ring_after : step.ring;
+  if (kTile == Tile::kProjection) {
+    return {of.dh + ring * f.shape.projection, of.hr, f.shape.projection};
+  }
+  return {of.dgates + ring * f.columns, of.hh, f.columns};
+}
+
 template <Tile kTile, class T, int R>
 inline Factor<R> backward_factor(const Backward<T>& f, const BackwardStep& step, int64_t b,
                                  int64_t first) {
-  typedef typename T::Element Element;
-  const auto& of = f.of[step.direction];
-  const bool from_dh = kTile == Tile::kProjection;
-  const int64_t depth = from_dh ? f.shape.projection : f.columns;
-  const Element* rows = from_dh ? of.dh : of.dgates;
-  const bool after = kTile == Tile::kStep || kTile == Tile::kOutput;
+  const BackwardOperands<T> of = backward_operands<kTile>(f, step);
   Factor<R> factor;
   for (int r = 0; r < R; ++r) {
-    const int64_t row = (after ? step.ring_after : step.ring) + b + r;
-    factor.rows[r] = reinterpret_cast<const char*>(rows + row * depth);
+    factor.rows[r] = reinterpret_cast<const char*>(of.rows + (b + r) * of.depth);
   }
-  set_depth<T>(factor, depth);
-  factor.weights = (from_dh ? of.hr : of.hh) + first * kLanes * words<T>(depth);
+  set_depth<T>(factor, of.depth);
+  factor.weights = of.weights + first * kLanes * words<T>(of.depth);
   return factor;
 }
 
@@ -58,9 +74,11 @@ inline void store_dh(const Backward<T>& f, const BackwardStep& step, int64_t b, 
   T::store(row + column, dh, first_lanes(size - column));
 }
 
-// R sequences from b, S panels of C vectors from the vector `first`.
+// R sequences from b, S panels of C vectors from the vector `first`. `sums` is the product [R][C]
+// [kLanes] where it is made in strips, or null.
 template <Tile kTile, class T, int R, int C, int S>
-void backward_tile(const Backward<T>& f, const BackwardStep& step, int64_t b, int64_t first) {
+void backward_tile(const Backward<T>& f, const BackwardStep& step, int64_t b, int64_t first,
+                   const float* sums) {
   constexpr int kAll = R * S * C;
   constexpr bool kCells = kTile == Tile::kStep || kTile == Tile::kProjection;
   CellBack<T> cells[kCells ? kAll : 1];
@@ -68,10 +86,16 @@ void backward_tile(const Backward<T>& f, const BackwardStep& step, int64_t b, in
     cells[n] = cell_back_at(f, step, b + n % R, first + n / R);
     prefetch_cell(cells[n]);
   }
-  Factor<R> factor = backward_factor<kTile, T, R>(f, step, b, first);
-  factor.apart = C * kLanes * (factor.depth + factor.half);
   vec dh[R][S * C];
-  product<T, R, C, S>(dh, &factor, 1);
+  if constexpr (T::kStrips) {
+    const float* rows[R];
+    for (int r = 0; r < R; ++r) rows[r] = sums + r * C * kLanes;
+    load_tile(dh, rows);
+  } else {
+    Factor<R> factor = backward_factor<kTile, T, R>(f, step, b, first);
+    factor.apart = C * kLanes * (factor.depth + factor.half);
+    product<T, R, C, S>(dh, &factor, 1);
+  }
   if constexpr (kCells) {
     if (f.args.noise.any()) {
 #pragma GCC unroll 32
@@ -104,6 +128,9 @@ void backward_tile(const Backward<T>& f, const BackwardStep& step, int64_t b, in
 template <Tile kTile, class T>
 void run_tiles(const Backward<T>& f, const BackwardStep& step, const Share& share, int64_t columns,
                int64_t begin, int64_t end) {
+  if constexpr (T::kStrips) {
+    return run_strips(f, step, share, columns, begin, end, TileOf<kTile>{});
+  }
   const Tiles rows({begin, end}, kRows);
   const Tiles panels({0, vectors(columns)}, kColumns);
   const Range own = share.units(panels.count);
@@ -113,18 +140,19 @@ void run_tiles(const Backward<T>& f, const BackwardStep& step, const Share& shar
   for (int64_t n = 0; n < turns.size(); ++n) {
     const int64_t turn = in_turn(turns, step.n, n);
     if (pairs) {
-      backward_tile<kTile, T, 1, kColumns, 2>(f, step, begin, (own.begin + 2 * turn) * kColumns);
+      const int64_t first = (own.begin + 2 * turn) * kColumns;
+      backward_tile<kTile, T, 1, kColumns, 2>(f, step, begin, first, nullptr);
       continue;
     }
     const int64_t panel = own.begin + turn;
     for (int64_t tile = 0; tile < rows.count; ++tile) {
       with_tile<kRows, kColumns>(rows.size(tile), panels.size(panel), [&](auto r, auto c) {
         backward_tile<kTile, T, decltype(r)::value, decltype(c)::value, 1>(
-            f, step, rows.first(tile), panels.first(panel));
+            f, step, rows.first(tile), panels.first(panel), nullptr);
       });
     }
   }
   if (pairs && own.size() % 2) {
-    backward_tile<kTile, T, 1, kColumns, 1>(f, step, begin, (own.end - 1) * kColumns);
+    backward_tile<kTile, T, 1, kColumns, 1>(f, step, begin, (own.end - 1) * kColumns, nullptr);
   }
 }

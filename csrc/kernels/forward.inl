@@ -17,16 +17,18 @@ inline bool fuses_input(const Shape& shape, int64_t words) {
 template <class T>
 void forward_gates(const Forward<T>& f, const Step& step, const Chunk& chunk, const Share& share,
                    int64_t row_end) {
+  if constexpr (T::kStrips) return forward_strips(f, step, chunk, share, row_end);
   const Tiles tiles({share.rows.begin, row_end}, kRows);
   const Range blocks = share.units(vectors(f.shape.hidden));
   if (tiles.end - tiles.begin == 1) {
-    return forward_row(f, step, chunk, tiles.begin, blocks);
+    return forward_row(f, step, chunk, tiles.begin, blocks, share);
   }
   for (int64_t n = 0; n < blocks.size(); ++n) {
     const int64_t block = in_turn(blocks, step.n, n);
     for (int64_t tile = 0; tile < tiles.count; ++tile) {
       with_tile<kRows, 1>(tiles.size(tile), 1, [&](auto rows, auto) {
-        forward_tile<T, decltype(rows)::value>(f, step, chunk, tiles.first(tile), block);
+        constexpr int R = decltype(rows)::value;
+        forward_tile<T, R>(f, step, chunk, tiles.first(tile), block, nullptr);
       });
     }
   }
@@ -77,6 +79,7 @@ Forward<T>::Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& ar
     h_units[d] = arena.take<float>(T::kInteger ? batch : 0);
     x_units[d] = arena.take<float>(T::kInteger ? x_rows : 0);
   }
+  if constexpr (T::kStrips) take_panels(*this, batch, arena);
 }
 
 // Where x is wide: some of its rows in the type, in packed order.
@@ -169,6 +172,7 @@ bool forward_chunk(const Forward<T>& f, int64_t direction, int64_t begin, int64_
 
 template <class T>
 void forward_share(Share share, void* context) {
+  const typename T::Unit unit;
   const Forward<T>& f = *static_cast<const Forward<T>*>(context);
   const int64_t rows = f.shape.offsets[f.shape.steps];
   for (int64_t d = share.directions.begin; d < share.directions.end; ++d) {

@@ -48,6 +48,7 @@ void forward_part(int64_t layer, int64_t part, void* context) {
 
 template <class T>
 void forward_wave(int thread, int, void* context) {
+  const typename T::Unit unit;
   ForwardWave<T>& wave = *static_cast<ForwardWave<T>*>(context);
   wave.front.work(thread, 1 + wave.parts, forward_part<T>, context);
 }

@@ -22,23 +22,32 @@ inline void forward_factors(const Forward<T>& f, const Step& step, int64_t b, in
   factors[1].weights = weights.hh + block * factors[1].apart;
 }
 
-// R sequences from b, one block of units.
+// R sequences from b, one block of units. `sums` are their pre-activations [R][4][kLanes] where
+// products are made in strips, or null.
 template <class T, int R>
 void forward_tile(const Forward<T>& f, const Step& step, const Chunk& chunk, int64_t b,
-                  int64_t block) {
+                  int64_t block, const float* sums) {
   Cell<T> cells[R];
   const float* add[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    add[r] = f.fused ? f.weights[step.direction].bias : f.projected(step, chunk, b + r);
-    add[r] += block * kGates * kLanes;
+    if constexpr (T::kStrips) {
+      add[r] = sums + r * kGates * kLanes;
+    } else {
+      add[r] = f.fused ? f.weights[step.direction].bias : f.projected(step, chunk, b + r);
+      add[r] += block * kGates * kLanes;
+    }
     cells[r] = cell_at(f, step, b + r, block);
     prefetch_cell(cells[r], add[r]);
   }
-  Factor<R> factors[2];
-  forward_factors<T, R>(f, step, b, block, factors);
   vec z[R][kGates];
-  gate_sums<T, R, 1>(z, factors + !f.fused, 1 + f.fused, add);
+  if constexpr (T::kStrips) {
+    load_tile(z, add);
+  } else {
+    Factor<R> factors[2];
+    forward_factors<T, R>(f, step, b, block, factors);
+    gate_sums<T, R, 1>(z, factors + !f.fused, 1 + f.fused, add);
+  }
   const int64_t units = f.shape.hidden - block * kLanes;
   if constexpr (!T::kInteger) {  // which have no noise
     if (f.args.noise.any()) {
@@ -106,15 +115,19 @@ inline void row_cells(const Forward<T>& f, const Step& step, int64_t b, int64_t 
 // A lone sequence b, the share's blocks. All products come before the pointwise part: so the chains
 // of one block run beside those of the others.
 template <class T>
-void forward_row(const Forward<T>& f, const Step& step, const Chunk& chunk, int64_t b,
-                 Range blocks) {
+void forward_row(const Forward<T>& f, const Step& step, const Chunk& chunk, int64_t b, Range blocks,
+                 const Share& share) {
   float* z = f.projected(step, chunk, b);
-  const Range pairs = {0, blocks.size() / 2};
-  for (int64_t n = 0; n < pairs.size(); ++n) {
-    // A row has too few sums to hide an addition's latency: it takes two blocks at once.
-    row_gates<T, 2>(f, step, b, blocks.begin + 2 * in_turn(pairs, step.n, n), z);
+  if constexpr (T::kStrips) {
+    row_strips(f, step, b, blocks, share, z);
+  } else {
+    const Range pairs = {0, blocks.size() / 2};
+    for (int64_t n = 0; n < pairs.size(); ++n) {
+      // A row has too few sums to hide an addition's latency: it takes two blocks at once.
+      row_gates<T, 2>(f, step, b, blocks.begin + 2 * in_turn(pairs, step.n, n), z);
+    }
+    if (blocks.size() % 2) row_gates<T, 1>(f, step, b, blocks.end - 1, z);
   }
-  if (blocks.size() % 2) row_gates<T, 1>(f, step, b, blocks.end - 1, z);
   // The last block may be padded: it goes alone.
   int64_t block = blocks.begin;
   for (; block + 2 < blocks.end; block += 2) row_cells<T, 2>(f, step, b, block, z);

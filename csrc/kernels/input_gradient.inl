@@ -1,10 +1,24 @@
 // The gradient of the input, from the dgates of a chunk.
 
+// One vector of dx, of a packed row.
+template <class T>
+inline void store_dx(const Backward<T>& f, int64_t direction, int64_t row, int64_t column, vec dx) {
+  typedef typename T::Element Element;
+  float* own = f.of[direction].dx;
+  const int64_t to = own ? row : mapped(f.args.x_rows, row);
+  const int64_t at = to * f.shape.input + column;
+  const Lanes lanes = first_lanes(f.shape.input - column);
+  if (own) {
+    store(own + at, dx, lanes);
+  } else {
+    T::store(static_cast<Element*>(f.args.dx) + at, dx, lanes);
+  }
+}
+
 // dx of the rows of a chunk: R rows of dgates times a panel of C vectors of weight_ih.
 template <class T, int R, int C>
 void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, int64_t row,
                          int64_t first) {
-  typedef typename T::Element Element;
   const auto& of = f.of[direction];
   Factor<R> factor;
   for (int r = 0; r < R; ++r) {
@@ -16,16 +30,7 @@ void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, 
   vec sum[R][C];
   product<T, R, C, 1>(sum, &factor, 1);
   for (int r = 0; r < R; ++r) {
-    const int64_t to = of.dx ? row + r : mapped(f.args.x_rows, row + r);
-    for (int c = 0; c < C; ++c) {
-      const int64_t at = to * f.shape.input + (first + c) * kLanes;
-      const Lanes lanes = first_lanes(f.shape.input - (first + c) * kLanes);
-      if (of.dx) {
-        store(of.dx + at, sum[r][c], lanes);
-      } else {
-        T::store(static_cast<Element*>(f.args.dx) + at, sum[r][c], lanes);
-      }
-    }
+    for (int c = 0; c < C; ++c) store_dx(f, direction, row + r, (first + c) * kLanes, sum[r][c]);
   }
 }
 
@@ -33,6 +38,7 @@ void input_gradient_tile(const Backward<T>& f, int64_t direction, int64_t ring, 
 template <class T>
 void add_input_gradient(const Backward<T>& f, int64_t direction, const Chunk& chunk,
                         const Share& share) {
+  if constexpr (T::kStrips) return input_gradient_strips(f, direction, chunk, share);
   const int64_t ring = ring_of(f, direction, chunk);
   const Tiles panels({0, vectors(f.shape.input)}, kColumns);
   const Tiles rows({0, chunk.row_count}, kRows);

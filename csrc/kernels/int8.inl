@@ -43,7 +43,9 @@ constexpr bool kMultipliesInt8 = true;
 // a weight is four of 8 bits that follow each other along k.
 struct Int8 {
   typedef uint16_t Element;
+  typedef NoUnit Unit;
   static constexpr bool kInteger = true;
+  static constexpr bool kStrips = false;
   static constexpr int64_t kPerWord = 4;
   static constexpr int64_t kHeader = 2;  // words before those of a block: its scales, and the start
   static constexpr int32_t kOffset = 32768;

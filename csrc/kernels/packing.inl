@@ -48,7 +48,8 @@ inline vec row_words(const typename T::Element* row, int64_t depth, int64_t k) {
 }
 
 // weight [columns, depth] row by row, up to kLanes columns -> out [words][stride floats], of which
-// kLanes are written; zero behind the last column.
+// kLanes are written; zero behind the last column, and behind the last word where words are filled
+// up to blocks.
 template <class T>
 inline void pack_transposed(const typename T::Element* weight, int64_t columns, int64_t depth,
                             float* out, int64_t stride) {
@@ -107,8 +108,8 @@ inline int64_t gate_row(int64_t k, int64_t hidden) {
 template <class T, class RowOf>
 inline void pack_rows(const typename T::Element* weight, int64_t ld, int64_t columns, int64_t depth,
                       RowOf row_of, float* out) {
-  for (int64_t k = 0; k < depth; k += T::kPerWord) {
-    const int64_t row = row_of(k);
+  for (int64_t k = 0; k < words<T>(depth) * T::kPerWord; k += T::kPerWord) {
+    const int64_t row = k < depth ? row_of(k) : -1;
     const int64_t next = T::kPerWord == 2 && k + 1 < depth ? row_of(k + 1) : -1;
     for (int64_t column = 0; column < columns; column += kLanes, out += kLanes) {
       const Lanes lanes = first_lanes(columns - column);

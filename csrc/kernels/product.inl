@@ -116,6 +116,16 @@ __attribute__((noinline)) void product(vec (&sum)[R][S * C], const Factor<R>* fa
   if (first) flush(sum, acc, first, start);  // nothing to sum
 }
 
+// The sums of a tile, where they are made already: rows of C vectors.
+template <int R, int C>
+inline __attribute__((always_inline)) void load_tile(vec (&sum)[R][C], const float* const* rows) {
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) sum[r][c] = load(rows[r] + c * kLanes);
+  }
+}
+
 // A number of rows or vectors, cut into tiles of nearly equal size, none larger than `largest`.
 struct Tiles {
   int64_t begin, end, count;

@@ -47,6 +47,7 @@ void project_rows(const Forward<T>& f, int64_t direction, Range rows, int64_t pl
 // The input's part of the gates of a chunk, for the share's rows and units.
 template <class T>
 void project_input(const Forward<T>& f, int64_t direction, const Chunk& chunk, const Share& share) {
+  if constexpr (T::kStrips) return project_strips(f, direction, chunk, share);
   const Shape& shape = f.shape;
   const Range blocks = share.units(vectors(shape.hidden));
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
@@ -71,6 +72,14 @@ inline void store_wide(const Forward<T>& f, const Step& step, int64_t b, int64_t
   store(to + column, y, first_lanes(size - column));
 }
 
+// One vector of y, for row b.
+template <class T>
+inline void store_y(const Forward<T>& f, const Step& step, int64_t b, int64_t column, vec y) {
+  T::store(f.y(step, b) + column, y, first_lanes(f.shape.projection - column));
+  if (f.args.wide) store_wide(f, step, b, column, y);
+  if (f.dropped) drop(f, step, b, column, y);
+}
+
 // y = m @ weight_hr^T for R sequences from b, C vectors of y.
 template <class T, int R, int C>
 void projection_tile(const Forward<T>& f, const Step& step, int64_t b, int64_t first) {
@@ -85,17 +94,13 @@ void projection_tile(const Forward<T>& f, const Step& step, int64_t b, int64_t f
   vec z[R][C];
   product<T, R, C, 1>(z, &factor, 1);
   for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < C; ++c) {
-      const int64_t at = (first + c) * kLanes;
-      T::store(f.y(step, b + r) + at, z[r][c], first_lanes(shape.projection - at));
-      if (f.args.wide) store_wide(f, step, b + r, at, z[r][c]);
-      if (f.dropped) drop(f, step, b + r, at, z[r][c]);
-    }
+    for (int c = 0; c < C; ++c) store_y(f, step, b + r, (first + c) * kLanes, z[r][c]);
   }
 }
 
 template <class T>
 void project_output(const Forward<T>& f, const Step& step, const Share& share, int64_t row_end) {
+  if constexpr (T::kStrips) return output_strips(f, step, share, row_end);
   const Tiles rows({share.rows.begin, row_end}, kRows);
   const Tiles panels({0, vectors(f.shape.projection)}, kColumns);
   const Range own = share.units(panels.count);

@@ -5,9 +5,16 @@
 // other along k, the dimension that is summed over. A word of an operand that ends within it is
 // filled with zero.
 
+// What a thread sets up before it multiplies: nothing.
+struct NoUnit {
+  ~NoUnit() {}
+};
+
 struct Float32 {
   typedef float Element;
+  typedef NoUnit Unit;
   static constexpr bool kInteger = false;
+  static constexpr bool kStrips = false;  // whether products are made as in strips.inl
   static constexpr int64_t kPerWord = 1;
   static constexpr int64_t kHeader = 0;  // words before those of a packed block
   static constexpr int kParts = 1;       // products that one pair of words takes
@@ -29,6 +36,13 @@ inline ivec floats_as_bits(vec a) { return reinterpret_cast<ivec>(a); }
 struct BFloat16 {
   typedef uint16_t Element;
   static constexpr bool kInteger = false;
+#if defined(__AMX_BF16__)
+  typedef TileUnit Unit;
+  static constexpr bool kStrips = true;
+#else
+  typedef NoUnit Unit;
+  static constexpr bool kStrips = false;
+#endif
   static constexpr int64_t kPerWord = 2;
   static constexpr int64_t kHeader = 0;
 #if defined(__AVX512BF16__)
@@ -147,10 +161,11 @@ inline void store_as(bool wide, void* buffer, int64_t at, vec a, Lanes m) {
   store(static_cast<float*>(buffer) + at, a, m);
 }
 
-// Words that hold `depth` elements.
+// Words that hold `depth` elements; in strips, whole blocks of kLanes.
 template <class T>
 inline int64_t words(int64_t depth) {
-  return (depth + T::kPerWord - 1) / T::kPerWord;
+  const int64_t all = (depth + T::kPerWord - 1) / T::kPerWord;
+  return T::kStrips ? (all + kLanes - 1) / kLanes * kLanes : all;
 }
 
 // Those of a packed block of units, its header included.

@@ -13,10 +13,16 @@ namespace FASTLSTM_ISA {
 namespace {
 
 #include "vec.inl"
+#if defined(__AMX_BF16__)
+#include "tile_unit.inl"
+#endif
 #include "types.inl"
 #include "cell.inl"
 #include "product.inl"
 #include "packing.inl"
+#if defined(__AMX_BF16__)
+#include "strips.inl"
+#endif
 #include "int8.inl"
 #include "gate_sums.inl"
 #include "fingerprint.inl"
@@ -30,6 +36,9 @@ namespace {
 #include "forward_tile.inl"
 #include "int8_rows.inl"
 #include "projections.inl"
+#if defined(__AMX_BF16__)
+#include "forward_strips.inl"
+#endif
 #include "decode.inl"
 #include "forward.inl"
 #include "forward_stack.inl"
@@ -39,6 +48,10 @@ namespace {
 #include "backward_tile.inl"
 #include "input_gradient.inl"
 #include "weight_gradients.inl"
+#if defined(__AMX_BF16__)
+#include "backward_strips.inl"
+#include "gradient_strips.inl"
+#endif
 #include "gradients.inl"
 #include "backward.inl"
 #include "backward_stack.inl"

@@ -36,6 +36,9 @@ inline void pack_columns(int64_t rows, At at, Lanes lanes, float* out, int64_t s
     const bool pair = T::kPerWord == 2 && row + 1 < rows;
     store(out, T::words(at(row), pair ? at(row + 1) : nullptr, lanes));
   }
+  for (int64_t k = (rows + T::kPerWord - 1) / T::kPerWord; k < words<T>(rows); ++k, out += stride) {
+    store(out, vec{});
+  }
 }
 
 // Sums over all rows. Those of a chunk whose rows are many blocks are summed apart, and added once:
@@ -128,6 +131,13 @@ void multiply_groups(const LeftOperand<T>& left, const RightOperand<T, At>& righ
           first_lanes(right.columns - from), packed_right + c * kLanes, width * kLanes);
     }
     const Lanes last = first_lanes(right.columns - column - (width - 1) * kLanes);
+    if constexpr (T::kStrips) {
+      with_tile<1, kColumns>(1, width, [&](auto, auto columns) {
+        multiply_group_strips(left, right, groups, rows, column, columns, packed_left, packed_right,
+                              last, block);
+      });
+      continue;
+    }
     for (int64_t group = groups.begin; group < groups.end; ++group) {
       const float* from = packed_left + (group - groups.begin) * words<T>(rows) * kLanes;
       const Tiles tiles({0, left.valid(group)}, kRows);
@@ -176,10 +186,11 @@ void add_gradients(const LeftOperand<T>& left, const RightOperand<T, AtOne>& one
   for (int64_t begin = own.begin; begin < own.end; begin += together) {
     const Range groups = {begin, clip(begin + together, begin, own.end)};
     for (int64_t group = groups.begin; group < groups.end; ++group) {
+      float* packed = scratch + (group - begin) * words<T>(rows) * kLanes;
       pack_columns<T>(
           rows, [&](int64_t row) { return left.rows + row * left.ld + group * kLanes; },
-          first_lanes(left.valid(group)), scratch + (group - begin) * words<T>(rows) * kLanes,
-          kLanes);
+          first_lanes(left.valid(group)), packed, kLanes);
+      if constexpr (T::kStrips) transpose_group(left, rows, packed);
       if (left.sums.total) sum_group(left, group, rows, block);
     }
     multiply_groups<T>(left, one, groups, rows, scratch, packed_right, block);

@@ -1,0 +1,47 @@
+// The gradients of the weights where products are made in strips.
+
+// A group that is packed [words][kLanes columns] -> its columns as the rows of a strip.
+template <class T>
+inline void transpose_group(const LeftOperand<T>&, int64_t rows, float* packed) {
+  for (int64_t k = 0; k < words<T>(rows); k += kLanes, packed += kLanes * kLanes) {
+    vec block[kLanes];
+#pragma GCC unroll 16
+    for (int n = 0; n < kLanes; ++n) block[n] = load(packed + n * kLanes);
+    transpose(block);
+#pragma GCC unroll 16
+    for (int n = 0; n < kLanes; ++n) store(packed + n * kLanes, block[n]);
+  }
+}
+
+// Adds the product of one group, `sums` [kLanes][C][kLanes], to the gradients.
+template <int C, class T>
+inline void add_group(const LeftOperand<T>& left, int64_t group, const float* sums, const Sums& to,
+                      int64_t ld, Lanes last, const Block& block) {
+  const int64_t rows = left.valid(group);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int c = 0; c < C; ++c) {
+      const Lanes lanes = c == C - 1 ? last : first_lanes(kLanes);
+      add_block(to.from(r * ld + c * kLanes), block, load(sums + (r * C + c) * kLanes), lanes);
+    }
+  }
+}
+
+// C vectors of columns of the right operand, from `column`, for the packed groups [begin, end).
+template <int C, class T, class At>
+void multiply_group_strips(const LeftOperand<T>& left, const RightOperand<T, At>& right,
+                           Range groups, int64_t rows, int64_t column, Size<C>,
+                           const float* packed_left, const float* packed_right, Lanes last,
+                           const Block& block) {
+  StripSums sums;
+  for (int64_t group = groups.begin; group < groups.end; group += 2) {
+    const bool two = group + 1 < groups.end;
+    const float* from = packed_left + (group - groups.begin) * words<T>(rows) * kLanes;
+    const StripFactor factor = {from, packed_right, words<T>(rows) / kStrip};
+    multiply_strips<C>(sums.at, two, &factor, 1, kNothing, 0);
+    for (int64_t n = group; n <= group + two; ++n) {
+      const Sums to = right.sums.from(left.weight_row(n) * right.columns + column);
+      add_group<C>(left, n, sums.at + (n - group) * kStrip * C * kLanes, to, right.columns, last,
+                   block);
+    }
+  }
+}
