@@ -141,6 +141,7 @@ bool backward_direction(const Backward<T>& f, int64_t d, Share& share) {
   if (!share.meet()) return false;
   for (int64_t end = f.shape.steps; end > 0;) {
     const int64_t begin = (end - 1) / f.chunk_steps * f.chunk_steps;
+    prepare_unit<T>(share.rows.size());
     for (int64_t n = end - 1; n >= begin; --n) {
       const BackwardStep step(f.shape, d, n, f.chunk_steps, f.chunk_rows);
       if (!backward_step(f, step, share)) return false;

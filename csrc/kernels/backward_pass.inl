@@ -43,6 +43,8 @@ struct Backward {
   const Element** h_prev;  // [threads][chunk_rows]: addresses of the rows
   float* panels;           // of each thread, where products are made in strips: rows multiplied
   int64_t panel_size;
+  float* sums;  // and their products
+  int64_t sums_size;
 
   Backward(const BackwardArgs& args, Arena& arena);
 

@@ -49,6 +49,7 @@ void backward_part(int64_t layer, int64_t part, void* context) {
   for (int64_t end = clip(first + wave.steps, 0, shape.steps); end > first;) {
     const int64_t chunk_begin = (end - 1) / f.chunk_steps * f.chunk_steps;
     const int64_t begin = chunk_begin > first ? chunk_begin : first;
+    prepare_unit<T>(share.rows.size());
     for (int64_t n = end - 1; n >= begin; --n) {
       backward_step(f, BackwardStep(shape, 0, n, f.chunk_steps, f.chunk_rows), share);
     }

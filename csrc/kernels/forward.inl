@@ -151,6 +151,7 @@ bool forward_chunk(const Forward<T>& f, int64_t direction, int64_t begin, int64_
   // A thread that is a chunk ahead must not write where another one's rows still stand.
   chunk.apart = share.rows.size() < shape.batch;
   if (!f.fused) project_input(f, direction, chunk, share);
+  prepare_unit<T>(share.rows.size());
   for (int64_t n = begin; n < end; ++n) {
     const Step step(shape, direction, n);
     const int64_t row_end = clip(step.rows(), share.rows.begin, share.rows.end);

@@ -25,6 +25,8 @@ struct Forward {
   float* panels;
   int64_t panel_size, h_panel;
   int64_t* places;  // [threads][rows of a chunk]
+  float* sums;      // of each thread: products
+  int64_t sums_size;
 
   Forward(const ForwardArgs& args, int64_t most_chunk_steps, Arena& arena);
 

@@ -119,7 +119,7 @@ void forward_row(const Forward<T>& f, const Step& step, const Chunk& chunk, int6
                  const Share& share) {
   float* z = f.projected(step, chunk, b);
   if constexpr (T::kStrips) {
-    row_strips(f, step, b, blocks, share, z);
+    row_strips(f, step, blocks, share, z);
   } else {
     const Range pairs = {0, blocks.size() / 2};
     for (int64_t n = 0; n < pairs.size(); ++n) {

@@ -32,16 +32,12 @@ void multiply_group_strips(const LeftOperand<T>& left, const RightOperand<T, At>
                            Range groups, int64_t rows, int64_t column, Size<C>,
                            const float* packed_left, const float* packed_right, Lanes last,
                            const Block& block) {
-  StripSums sums;
-  for (int64_t group = groups.begin; group < groups.end; group += 2) {
-    const bool two = group + 1 < groups.end;
-    const float* from = packed_left + (group - groups.begin) * words<T>(rows) * kLanes;
-    const StripFactor factor = {from, packed_right, words<T>(rows) / kStrip};
-    multiply_strips<C>(sums.at, two, &factor, 1, kNothing, 0);
-    for (int64_t n = group; n <= group + two; ++n) {
-      const Sums to = right.sums.from(left.weight_row(n) * right.columns + column);
-      add_group<C>(left, n, sums.at + (n - group) * kStrip * C * kLanes, to, right.columns, last,
-                   block);
-    }
+  alignas(64) float sums[kMostGroups * kRegister * C];
+  const Panel<T> panel = {const_cast<float*>(packed_left), rows};
+  multiply_panel<C>(panel, 0, groups.size() * kStrip, packed_right, sums);
+  for (int64_t group = groups.begin; group < groups.end; ++group) {
+    const Sums to = right.sums.from(left.weight_row(group) * right.columns + column);
+    add_group<C>(left, group, sums + (group - groups.begin) * kRegister * C, to, right.columns, last,
+                 block);
   }
 }

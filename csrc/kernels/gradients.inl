@@ -66,6 +66,7 @@ void add_weight_gradients(const Backward<T>& f, int64_t d, const Chunk& chunk, c
   const int64_t ring = ring_of(f, d, chunk);
   const auto** h_prev = f.h_prev + share.thread * f.chunk_rows;
   find_previous_rows(f, chunk, d, h_prev);
+  prepare_unit<T>(kLanes);
   const bool first = chunk.end == f.shape.steps;
   const int64_t most = gradient_rows<T>(f.shape);
   for (int64_t row = 0; row == 0 || row < chunk.row_count; row += most) {

@@ -73,6 +73,14 @@ inline int64_t in_turn(Range range, int64_t step, int64_t n) {
   return step % 2 == 0 ? range.begin + n : range.end - 1 - n;
 }
 
+// Before a thread's products of that many rows, where they are made in strips.
+template <class T>
+inline void prepare_unit([[maybe_unused]] int64_t rows) {
+#if defined(__AMX_BF16__)
+  if constexpr (T::kStrips) set_strip_rows(strip_rows(rows));
+#endif
+}
+
 // Hands out parts of a workspace, or with no memory only counts them.
 class Arena {
  public:

@@ -38,6 +38,7 @@ namespace {
 #include "projections.inl"
 #if defined(__AMX_BF16__)
 #include "forward_strips.inl"
+#include "projection_strips.inl"
 #endif
 #include "decode.inl"
 #include "forward.inl"

@@ -15,16 +15,17 @@ inline int64_t gradient_rows(const Shape& shape) {
 }
 
 // Groups of kLanes rows of a weight that are packed at a time, for so many rows of the chunk.
+constexpr int64_t kMostGroups = 16;
+
 template <class T>
 inline int64_t gradient_groups(int64_t rows) {
   constexpr int64_t kWords = 16 * 256;
-  return clip(kWords / words<T>(rows > 0 ? rows : 1), 4, 16);
+  return clip(kWords / words<T>(rows > 0 ? rows : 1), 4, kMostGroups);
 }
 
 // Floats of scratch for so many rows, or fewer.
 template <class T>
 inline int64_t gradient_scratch(int64_t rows) {
-  constexpr int64_t kMostGroups = 16;
   return words<T>(rows) * (kMostGroups + kColumns) * kLanes;
 }
 
