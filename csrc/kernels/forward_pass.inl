@@ -20,8 +20,8 @@ struct Forward {
   float* mask[kMaxDirections];
   Element* dropped_h_0[kMaxDirections];
   Element* dropped;  // [N, D, O], or null: nothing is
-  // Of each thread, where products are made in strips: rows of x, then of h, as they are multiplied,
-  // and where the rows of a chunk stand in gates_x.
+  // Of each thread, where products are made in strips: rows of x, then of h, as they are
+  // multiplied, and where the rows of a chunk stand in gates_x.
   float* panels;
   int64_t panel_size, h_panel;
   int64_t* places;  // [threads][rows of a chunk]

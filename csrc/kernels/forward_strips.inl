@@ -19,8 +19,7 @@ inline Panel<T> x_panel(const Forward<T>& f, const Share& share, int64_t height)
 }
 template <class T>
 inline Panel<T> h_panel(const Forward<T>& f, const Share& share, int64_t depth) {
-  return {f.panels + share.thread * f.panel_size + f.h_panel, depth,
-          strip_rows(share.rows.size())};
+  return {f.panels + share.thread * f.panel_size + f.h_panel, depth, strip_rows(share.rows.size())};
 }
 
 // Some rows of a step, from the share's row `row` on, and a block of units.
@@ -59,7 +58,8 @@ inline void gate_strips(const Forward<T>& f, int64_t direction, const Share& sha
       x.times(weights.ih + block * words<T>(x.depth), of.row),
       h.times(weights.hh + block * words<T>(h.depth), of.row),
   };
-  multiply_strips<kGates>(sums, of.rows, h.height, factors + !f.fused, 1 + f.fused, start);
+  multiply_strips<kGates>({sums, kGates * kLanes}, of.rows, h.height, factors + !f.fused,
+                          1 + f.fused, start);
 }
 
 // The pointwise part.
@@ -105,8 +105,7 @@ void forward_strips(const Forward<T>& f, const Step& step, const Chunk& chunk, c
     for (int64_t n = first; n < end; ++n) {
       for (int64_t row = 0; row < count; row += 2 * h.height) {
         float* const to = sums + (n - first) * own + row * kGates * kLanes;
-        const GateStrips of = {row, clip(count - row, 0, 2 * h.height),
-                               in_turn(blocks, step.n, n)};
+        const GateStrips of = {row, clip(count - row, 0, 2 * h.height), in_turn(blocks, step.n, n)};
         const StripStart start = gate_start(f, step, chunk, begin + row, of, h.height, to);
         gate_strips(f, step.direction, share, of, start, to);
       }

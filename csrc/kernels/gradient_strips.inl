@@ -32,12 +32,17 @@ void multiply_group_strips(const LeftOperand<T>& left, const RightOperand<T, At>
                            Range groups, int64_t rows, int64_t column, Size<C>,
                            const float* packed_left, const float* packed_right, Lanes last,
                            const Block& block) {
-  alignas(64) float sums[kMostGroups * kRegister * C];
+  constexpr int64_t kTogether = 16;
+  alignas(64) float sums[kTogether * kRegister * C];
   const Panel<T> panel = {const_cast<float*>(packed_left), rows};
-  multiply_panel<C>(panel, 0, groups.size() * kStrip, packed_right, sums);
-  for (int64_t group = groups.begin; group < groups.end; ++group) {
-    const Sums to = right.sums.from(left.weight_row(group) * right.columns + column);
-    add_group<C>(left, group, sums + (group - groups.begin) * kRegister * C, to, right.columns, last,
-                 block);
+  for (int64_t first = groups.begin; first < groups.end; first += kTogether) {
+    const int64_t end = clip(first + kTogether, 0, groups.end);
+    multiply_panel<C>(panel, (first - groups.begin) * kStrip, (end - first) * kStrip, packed_right,
+                      sums);
+    for (int64_t group = first; group < end; ++group) {
+      const Sums to = right.sums.from(left.weight_row(group) * right.columns + column);
+      add_group<C>(left, group, sums + (group - first) * kRegister * C, to, right.columns, last,
+                   block);
+    }
   }
 }

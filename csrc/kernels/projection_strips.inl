@@ -37,17 +37,26 @@ void project_strips(const Forward<T>& f, int64_t direction, const Chunk& chunk,
   const int64_t count = fill_input_panel(f, direction, chunk, share, panel, places);
   const Range blocks = share.units(vectors(f.shape.hidden));
   float* const sums = f.sums + share.thread * f.sums_size;
+  // Whole strips of rows that stand beside each other go there at once.
+  const int64_t whole = share.rows.size() == f.shape.batch ? count / kStrip * kStrip : 0;
   prepare_unit<T>(kStrip);
   for (int64_t block = blocks.begin; block < blocks.end; ++block) {
-    for (int64_t row = 0; row < count; row += 2 * kStrip) {
-      const StripFactor factor =
-          panel.times(weights.ih + block * words<T>(panel.depth) * own, row);
-      multiply_strips<kGates>(sums + row * own, count - row, kStrip, &factor, 1,
-                              {weights.bias + block * own, 0});
+    const float* const ih = weights.ih + block * words<T>(panel.depth) * own;
+    float* const out = f.gates_x[direction] + block * own;
+    const auto multiply = [&](const StripSums& to, int64_t row, int64_t rows) {
+      const StripFactor factor = panel.times(ih, row);
+      multiply_strips<kGates>(to, rows, kStrip, &factor, 1, {weights.bias + block * own, 0});
+    };
+    for (int64_t row = 0; row < whole; row += 2 * kStrip) {
+      multiply({out + row * ld, ld}, row, whole - row);
     }
-    for (int64_t row = 0; row < count; ++row) {
-      float* to = f.gates_x[direction] + places[row] * ld + block * own;
-      for (int64_t at = 0; at < own; at += kLanes) store(to + at, load(sums + row * own + at));
+    for (int64_t row = whole; row < count; row += 2 * kStrip) {
+      multiply({sums + (row - whole) * own, own}, row, count - row);
+    }
+    for (int64_t row = whole; row < count; ++row) {
+      const float* from = sums + (row - whole) * own;
+      float* to = out + places[row] * ld;
+      for (int64_t at = 0; at < own; at += kLanes) store(to + at, load(from + at));
     }
   }
 }

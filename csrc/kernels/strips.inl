@@ -20,13 +20,18 @@ struct StripFactor {
   int64_t blocks;
 };
 
-// Where it starts: rows `ld` floats apart.
+// Where it starts, and where it goes: rows `ld` floats apart.
 struct StripStart {
   const float* at;
   int64_t ld;
 };
+struct StripSums {
+  float* at;
+  int64_t ld;
+};
 
-// Rows as they are multiplied: [strips][blocks][16 rows][16 words], of which `height` rows are used.
+// Rows as they are multiplied: [strips][blocks][16 rows][16 words], of which `height` rows are
+// used.
 template <class T>
 struct Panel {
   float* at;
@@ -64,9 +69,9 @@ inline __attribute__((always_inline)) void finish_stores() { asm volatile("" :::
 
 // One strip: registers 0 to 3 are sums, 4 is rows, 6 and 7 are weights.
 template <int C>
-inline void multiply_one_strip(float* out, const StripFactor* factors, int count,
+inline void multiply_one_strip(const StripSums& out, const StripFactor* factors, int count,
                                const StripStart& start) {
-  const int64_t from = start.ld * 4, to = C * kLanes * 4;
+  const int64_t from = start.ld * 4, to = out.ld * 4, packed = C * kLanes * 4;
   _tile_loadd(0, start.at, from);
   if constexpr (C > 1) _tile_loadd(1, start.at + kLanes, from);
   if constexpr (C > 2) _tile_loadd(2, start.at + 2 * kLanes, from);
@@ -76,36 +81,36 @@ inline void multiply_one_strip(float* out, const StripFactor* factors, int count
     const float* w = factors[n].weights;
     for (int64_t block = 0; block < factors[n].blocks; ++block) {
       _tile_loadd(4, rows, 64);
-      _tile_loadd(6, w, to);
+      _tile_loadd(6, w, packed);
       _tile_dpbf16ps(0, 4, 6);
       if constexpr (C > 1) {
-        _tile_loadd(7, w + kLanes, to);
+        _tile_loadd(7, w + kLanes, packed);
         _tile_dpbf16ps(1, 4, 7);
       }
       if constexpr (C > 2) {
-        _tile_loadd(6, w + 2 * kLanes, to);
+        _tile_loadd(6, w + 2 * kLanes, packed);
         _tile_dpbf16ps(2, 4, 6);
       }
       if constexpr (C > 3) {
-        _tile_loadd(7, w + 3 * kLanes, to);
+        _tile_loadd(7, w + 3 * kLanes, packed);
         _tile_dpbf16ps(3, 4, 7);
       }
       rows += kRegister;
       w += kRegister * C;
     }
   }
-  _tile_stored(0, out, to);
-  if constexpr (C > 1) _tile_stored(1, out + kLanes, to);
-  if constexpr (C > 2) _tile_stored(2, out + 2 * kLanes, to);
-  if constexpr (C > 3) _tile_stored(3, out + 3 * kLanes, to);
+  _tile_stored(0, out.at, to);
+  if constexpr (C > 1) _tile_stored(1, out.at + kLanes, to);
+  if constexpr (C > 2) _tile_stored(2, out.at + 2 * kLanes, to);
+  if constexpr (C > 3) _tile_stored(3, out.at + 3 * kLanes, to);
 }
 
 // Two strips of `height` rows by N of C columns, from `column` on: registers 0 to 3 are sums, 4 and
 // 5 are rows, 6 and 7 are weights, which are read once for both strips.
 template <int C, int N>
-inline void multiply_two_strips(float* out, int64_t height, const StripFactor* factors, int count,
-                                const StripStart& start, int column) {
-  const int64_t from = start.ld * 4, to = C * kLanes * 4;
+inline void multiply_two_strips(const StripSums& out, int64_t height, const StripFactor* factors,
+                                int count, const StripStart& start, int column) {
+  const int64_t from = start.ld * 4, to = out.ld * 4, packed = C * kLanes * 4;
   const float* const one = start.at + column * kLanes;
   const float* const two = one + height * start.ld;
   _tile_loadd(0, one, from);
@@ -120,12 +125,12 @@ inline void multiply_two_strips(float* out, int64_t height, const StripFactor* f
     const float* w = factors[n].weights + column * kLanes;
     for (int64_t block = 0; block < factors[n].blocks; ++block) {
       _tile_loadd(4, rows, 64);
-      _tile_loadd(6, w, to);
+      _tile_loadd(6, w, packed);
       _tile_dpbf16ps(0, 4, 6);
       _tile_loadd(5, others, 64);
       _tile_dpbf16ps(1, 5, 6);
       if constexpr (N > 1) {
-        _tile_loadd(7, w + kLanes, to);
+        _tile_loadd(7, w + kLanes, packed);
         _tile_dpbf16ps(2, 4, 7);
         _tile_dpbf16ps(3, 5, 7);
       }
@@ -134,19 +139,20 @@ inline void multiply_two_strips(float* out, int64_t height, const StripFactor* f
       w += kRegister * C;
     }
   }
-  out += column * kLanes;
-  _tile_stored(0, out, to);
-  _tile_stored(1, out + height * C * kLanes, to);
+  float* const first = out.at + column * kLanes;
+  float* const second = first + height * out.ld;
+  _tile_stored(0, first, to);
+  _tile_stored(1, second, to);
   if constexpr (N > 1) {
-    _tile_stored(2, out + kLanes, to);
-    _tile_stored(3, out + height * C * kLanes + kLanes, to);
+    _tile_stored(2, first + kLanes, to);
+    _tile_stored(3, second + kLanes, to);
   }
 }
 
-// out [rows][C][kLanes] = start, plus `count` products: of one strip, or of two if there are more
-// rows than its height. Sums are made of all rows of a strip; `start` may be `out`.
+// out, rows of [C][kLanes], = start, plus `count` products: of one strip, or of two if there are
+// more rows than its height. Sums are made of all rows of a strip; `start` may be `out`.
 template <int C>
-__attribute__((noinline)) void multiply_strips(float* out, int64_t rows, int64_t height,
+__attribute__((noinline)) void multiply_strips(const StripSums& out, int64_t rows, int64_t height,
                                                const StripFactor* factors, int count,
                                                const StripStart& start) {
   finish_stores();
@@ -165,7 +171,8 @@ inline void multiply_panel(const Panel<T>& panel, int64_t row, int64_t rows, con
                            float* out) {
   for (int64_t n = 0; n < rows; n += 2 * panel.height) {
     const StripFactor factor = panel.times(weights, row + n);
-    multiply_strips<C>(out + n * C * kLanes, rows - n, panel.height, &factor, 1, kNothing);
+    const StripSums sums = {out + n * C * kLanes, C * kLanes};
+    multiply_strips<C>(sums, rows - n, panel.height, &factor, 1, kNothing);
   }
 }
 

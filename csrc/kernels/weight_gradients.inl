@@ -14,19 +14,21 @@ inline int64_t gradient_rows(const Shape& shape) {
   return times * 256 * T::kPerWord;
 }
 
-// Groups of kLanes rows of a weight that are packed at a time, for so many rows of the chunk.
-constexpr int64_t kMostGroups = 16;
+// Groups of kLanes rows of a weight that are packed at a time, for so many rows of the chunk. The
+// right operand is packed again for each such batch: the faster products are, the larger it pays.
+template <class T>
+constexpr int64_t kMostGroups = T::kStrips ? 32 : 16;
 
 template <class T>
 inline int64_t gradient_groups(int64_t rows) {
-  constexpr int64_t kWords = 16 * 256;
-  return clip(kWords / words<T>(rows > 0 ? rows : 1), 4, kMostGroups);
+  constexpr int64_t kWords = kMostGroups<T> * 256;
+  return clip(kWords / words<T>(rows > 0 ? rows : 1), 4, kMostGroups<T>);
 }
 
 // Floats of scratch for so many rows, or fewer.
 template <class T>
 inline int64_t gradient_scratch(int64_t rows) {
-  return words<T>(rows) * (kMostGroups + kColumns) * kLanes;
+  return words<T>(rows) * (kMostGroups<T> + kColumns) * kLanes;
 }
 
 // Rows [chunk rows] of kLanes columns -> out [words][stride floats].
