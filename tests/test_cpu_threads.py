@@ -74,7 +74,7 @@ def rows_of(case, inputs, rows):
 
 
 @pytest.mark.parametrize("proj", [0, 9])
-@pytest.mark.parametrize("B", [7, 33])
+@pytest.mark.parametrize("B", [7, 17, 33, 70])
 @pytest.mark.parametrize(("I", "H"), [(5, 29), (65, 130), (16, 64)], ids=["odd", "long", "even"])
 def test_a_sequence_alone_is_bitwise_as_in_a_batch(isa, dtype, B, I, H, proj):
     case = Case(4, B, I, H, bidirectional=True, proj=proj, dtype=dtype)

@@ -49,7 +49,7 @@ def test_results_are_those_of_rounded_weights(isa, threads, case):
     peer = make_peer(case)
     x, hx = call_of(case)
     oracle = named_outputs(rounded(peer), to_float64(x), to_float64(hx))
-    if isa == "avx512bf16" and not case.proj:
+    if isa in ("avx512bf16", "amx") and not case.proj:
         peers = results_in_16_bits(case, rounded(peer))
     else:
         peers = named_outputs(rounded(peer).float(), x, hx)
