@@ -17,10 +17,10 @@ void take_panels(Backward<T>& f, int64_t batch, Arena& arena) {
 template <Tile kTile, int C, class T>
 inline void backward_tiles(const Backward<T>& f, const BackwardStep& step, int64_t b, int64_t rows,
                            int64_t first, const float* sums) {
-  const Tiles tiles({0, rows}, kRows);
+  const Tiles tiles({0, rows}, kCellRows);
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const int64_t row = tiles.first(tile);
-    with_tile<kRows, 1>(tiles.size(tile), 1, [&](auto size, auto) {
+    with_tile<kCellRows, 1>(tiles.size(tile), 1, [&](auto size, auto) {
       backward_tile<kTile, T, decltype(size)::value, C, 1>(f, step, b + row, first,
                                                            sums + row * C * kLanes);
     });

@@ -66,10 +66,10 @@ inline void gate_strips(const Forward<T>& f, int64_t direction, const Share& sha
 template <class T>
 inline void cells_of_strips(const Forward<T>& f, const Step& step, const Chunk& chunk, int64_t b,
                             const GateStrips& of, const float* sums) {
-  const Tiles tiles({0, of.rows}, kRows);
+  const Tiles tiles({0, of.rows}, kCellRows);
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const int64_t first = tiles.first(tile);
-    with_tile<kRows, 1>(tiles.size(tile), 1, [&](auto size, auto) {
+    with_tile<kCellRows, 1>(tiles.size(tile), 1, [&](auto size, auto) {
       forward_tile<T, decltype(size)::value>(f, step, chunk, b + first, of.block,
                                              sums + first * kGates * kLanes);
     });

@@ -176,6 +176,9 @@ inline void multiply_panel(const Panel<T>& panel, int64_t row, int64_t rows, con
   }
 }
 
+// Rows whose pointwise part is computed at a time, once their sums are made.
+constexpr int kCellRows = 3;
+
 // Rows of sums, of up to kColumns vectors, that are made before they are used: 64 KiB.
 constexpr int64_t kSumRows = 256;
 
