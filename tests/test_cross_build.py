@@ -15,19 +15,22 @@ from pathlib import Path
 
 import pytest
 
+from fastlstm.backends import cpu
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 CORE = sorted(p for p in (ROOT / "csrc").glob("*.cpp") if p.stem != "dispatch")
 DRIVER = [
     ROOT / f"tests/kernels/{name}.cpp"
-    for name in ("check_kernels", "cases", "reference", "run", "stack")
+    for name in ("check_kernels", "cases", "made_up", "int8", "reference", "run", "stack")
 ]
 EVERY_VARIANT = [ROOT / "csrc/dispatch.cpp", *sorted((ROOT / "csrc/kernels").glob("*.cpp"))]
-ONLY_GENERIC = [ROOT / "tests/kernels/only_generic.cpp", ROOT / "csrc/kernels/lstm_generic.cpp"]
+GENERIC = ROOT / "csrc/kernels/lstm_generic.cpp"
+SOME_VARIANTS = ROOT / "tests/kernels/some_variants.cpp"
 OPENMP = ROOT / "tests/kernels/openmp.cpp"  # instead of libgomp
 
-ADDRESS = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+ADDRESS = ["-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 THREAD = ["-O1", "-fsanitize=thread"]
 CROSS = "aarch64-linux-gnu-"
 EMULATOR = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]
@@ -98,9 +101,7 @@ def skip_unless_it_works(folder, *options):
 def aarch64(tmp_path_factory, flags):
     skip_without(f"{CROSS}g++")
     folder = tmp_path_factory.mktemp("aarch64")
-    return build(
-        folder, flags, [ROOT / "csrc/dispatch.cpp", ONLY_GENERIC[1]], compiler=f"{CROSS}g++"
-    )
+    return build(folder, flags, [ROOT / "csrc/dispatch.cpp", GENERIC], compiler=f"{CROSS}g++")
 
 
 def test_aarch64(aarch64):
@@ -126,14 +127,39 @@ def test_every_variant(tmp_path, flags):
     assert_all_passed(run(program))
 
 
-def test_address_and_undefined_behaviour(tmp_path, flags):
+@pytest.fixture(scope="module")
+def watched():
+    """What is built under a sanitizer: sources and flags. The portable variant and the best.
+
+    `FASTLSTM_SANITIZE=all`: every variant, which takes minutes.
+    """
+    if os.environ.get("FASTLSTM_SANITIZE") == "all" and os.uname().machine == "x86_64":
+        return EVERY_VARIANT, []
+    best = cpu.isas()[-1]
+    if best == "generic":
+        return [SOME_VARIANTS, GENERIC], []
+    source = ROOT / f"csrc/kernels/lstm_{best}.cpp"
+    return [SOME_VARIANTS, GENERIC, source], [f"-DFASTLSTM_CHECKED={best}"]
+
+
+def check(program, shapes):
+    """The listed cases, then made-up ones: three times as many where every variant is watched."""
+    shapes *= 3 if os.environ.get("FASTLSTM_SANITIZE") == "all" else 1
+    for arguments in (["quick"], [str(shapes), "1"]):
+        assert_all_passed(run(program, *arguments))
+
+
+def test_address_and_undefined_behaviour(tmp_path, flags, watched):
     skip_unless_it_works(tmp_path, *ADDRESS, "-fopenmp")
-    program, _ = build(tmp_path, flags, ONLY_GENERIC, *ADDRESS)
-    assert_all_passed(run(program, "quick"))
+    sources, chosen = watched
+    program, _ = build(tmp_path, flags, sources, *chosen, *ADDRESS)
+    check(program, 150)
 
 
-def test_data_races(tmp_path, flags):
+def test_data_races(tmp_path, flags, watched):
     """libgomp would hide from the sanitizer what its threads wait for: plain threads stand in."""
     skip_unless_it_works(tmp_path, *THREAD, "-pthread")
-    program, _ = build(tmp_path, flags, [*ONLY_GENERIC, OPENMP], *THREAD, link=["-pthread"])
-    assert_all_passed(run(program, "quick"))
+    sources, chosen = watched
+    sources = [*sources, OPENMP]
+    program, _ = build(tmp_path, flags, sources, *chosen, *THREAD, link=["-pthread"])
+    check(program, 50)

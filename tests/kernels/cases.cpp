@@ -2,7 +2,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "layer.h"
+#include "random.h"
 
 namespace check {
 namespace {
@@ -70,28 +70,6 @@ const Case kCases[] = {
 // Multiply-adds of the forward pass that an emulator does in a moment.
 constexpr int64_t kQuick = 3000000;
 
-// SplitMix64 (Steele et al. 2014): the same numbers on every machine.
-class Random {
- public:
-  explicit Random(uint64_t seed) : state_(seed) {}
-
-  Doubles uniform(int64_t count, double limit, Type type) {
-    Doubles numbers(count);
-    for (double& number : numbers) number = round_to(type, limit * next());
-    return numbers;
-  }
-
- private:
-  double next() {  // in [-1, 1)
-    uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-52 - 1;
-  }
-
-  uint64_t state_;
-};
-
 std::vector<int64_t> make_offsets(const Case& sizes) {
   std::vector<int64_t> offsets = {0};
   for (int64_t t = 0; t < sizes.steps; ++t) {
@@ -134,12 +112,12 @@ Inputs<Doubles> make_inputs(const Problem& problem, uint64_t seed) {
   return in;
 }
 
+}  // namespace
+
 int64_t work(const Case& c) {
   const int64_t output = c.projection ? c.projection : c.hidden;
   return c.steps * c.batch * c.directions * kGates * c.hidden * (c.input + output);
 }
-
-}  // namespace
 
 double round_to(Type type, double value) {
   const float single = static_cast<float>(value);
@@ -160,10 +138,17 @@ std::string Problem::name() const {
          (is(kRagged) ? " ragged" : "") + (is(kMapped) ? " mapped" : "");
 }
 
-std::vector<Problem> make_problems(Type type, bool quick) {
-  std::vector<Problem> problems;
+std::vector<Case> listed_cases(bool quick) {
+  std::vector<Case> cases;
   for (const Case& sizes : kCases) {
-    if (quick && work(sizes) > kQuick) continue;
+    if (!quick || work(sizes) <= kQuick) cases.push_back(sizes);
+  }
+  return cases;
+}
+
+std::vector<Problem> make_problems(Type type, const std::vector<Case>& cases) {
+  std::vector<Problem> problems;
+  for (const Case& sizes : cases) {
     Problem problem{sizes, type, make_offsets(sizes), {}, {}, {}};
     problem.map = make_map(problem);
     problem.inputs = make_inputs(problem, problems.size() + 1);

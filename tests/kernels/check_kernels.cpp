@@ -2,12 +2,16 @@
 // both types, one to three threads, in training, inference, and inference on packed weights. Then
 // stacks of layers: on several threads, where small ones go in wavefront, as on one.
 //
-//   check_kernels [quick]
+//   check_kernels [quick | COUNT SEED]
+//
+// quick: without cases that take long; COUNT SEED: made-up cases instead.
 //
 // Prints a line for each variant and type, and exits with 1 if one of them failed.
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
+#include "allowed.h"
 #include "run.h"
 #include "stack.h"
 
@@ -22,36 +26,6 @@ struct Tally {
   double worst = 0;  // error, in units of what is allowed
 };
 
-// How far a result may be from the reference.
-//
-// In float a sum of K terms errs by at most K roundings, each of 2^-24 of the sum of their sizes;
-// in blocks by fewer, and they partly cancel: a quarter of K is plenty. A step adds the ten or so
-// roundings of its pointwise part, and hands its error on to the next. Values are of the order of
-// 1, or of the largest of their tensor.
-//
-// bfloat16 rounds a value once more, by at most 2^-8 of it. That may fall to the other side than
-// the reference's, which makes 2^-7; and so may the rounding of what the value was made from, some
-// of its terms, which together are allowed half as much of the largest value.
-class Allowed {
- public:
-  Allowed(const Problem& problem, const Doubles& expected) {
-    double largest = 1;
-    for (const double value : expected) largest = std::fmax(largest, std::fabs(value));
-    const Shape s = problem.shape(1);
-    const int64_t rows = s.offsets[s.steps];
-    const int64_t depth = kGates * s.hidden + s.input + s.output() + rows;
-    absolute_ = largest * 0x1p-24 * static_cast<double>(depth / 4 + 10 * s.steps);
-    if (problem.type == Type::kFloat32) return;
-    relative_ = 0x1p-7;
-    absolute_ += largest * 0x1p-8;
-  }
-  double at(double expected) const { return absolute_ + relative_ * std::fabs(expected); }
-
- private:
-  double absolute_ = 0;
-  double relative_ = 0;
-};
-
 // One problem in one mode, by one variant.
 class Check {
  public:
@@ -61,8 +35,9 @@ class Check {
   bool passes(double& worst) {
     const Run alone(kernels_, problem_, mode_, 1);
     look(alone, 1);
+    const double more = mode_ == Mode::kInt8 ? int8_allowance(problem_) : 0;
     const auto compare = [&](const char* name, const Doubles& expected, const Buffer& got) {
-      const Allowed allowed(problem_, expected);
+      const Allowed allowed(problem_, expected, more);
       for (size_t i = 0; i < expected.size(); ++i) {
         const double error = std::fabs(got[i] - expected[i]) / allowed.at(expected[i]);
         worst = std::fmax(worst, error);
@@ -91,7 +66,8 @@ class Check {
   }
   template <class... Values>
   void fail(int threads, const char* format, Values... values) {
-    static const char* const kModes[] = {"training", "inference", "packed", "wide", "stream"};
+    static const char* const kModes[] = {"training", "inference", "packed",
+                                         "wide",     "stream",    "int8"};
     if (!failed_) {
       std::printf("  %s %s, %s, %d threads: ", kernels_.name, problem_.name().c_str(),
                   kModes[static_cast<int>(mode_)], threads);
@@ -107,7 +83,11 @@ class Check {
   bool failed_ = false;
 };
 
-bool check_stack(const fastlstm::Kernels& kernels, const Problem& problem, Stack::Pass pass) {
+void count(bool passed, Tally& tally) { ++(passed ? tally.passed : tally.failed); }
+
+void check_stack(const fastlstm::Kernels& kernels, const Problem& problem, Stack::Pass pass,
+                 Tally& tally) {
+  if (problem.sizes.directions > 1 || problem.sizes.batch == 0) return;
   const Stack alone(kernels, problem, pass, 1);
   bool passed = alone.intact();
   for (int threads = 2; threads <= kThreads; ++threads) {
@@ -115,7 +95,7 @@ bool check_stack(const fastlstm::Kernels& kernels, const Problem& problem, Stack
     passed = passed && together.intact() && together.results() == alone.results();
   }
   if (!passed) std::printf("  %s %s, a stack\n", kernels.name, problem.name().c_str());
-  return passed;
+  count(passed, tally);
 }
 
 Tally check_variant(const fastlstm::Kernels& kernels, const std::vector<Problem>& problems) {
@@ -124,14 +104,26 @@ Tally check_variant(const fastlstm::Kernels& kernels, const std::vector<Problem>
     for (const Mode mode :
          {Mode::kTraining, Mode::kInference, Mode::kPacked, Mode::kWide, Mode::kStream}) {
       if (mode == Mode::kWide && problem.type == Type::kFloat32) continue;
-      const bool passed = Check(kernels, problem, mode).passes(tally.worst);
-      ++(passed ? tally.passed : tally.failed);
+      count(Check(kernels, problem, mode).passes(tally.worst), tally);
     }
-    if (problem.sizes.directions > 1 || problem.sizes.batch == 0) continue;
     for (const auto pass :
          {Stack::Pass::kTraining, Stack::Pass::kInference, Stack::Pass::kStream}) {
-      ++(check_stack(kernels, problem, pass) ? tally.passed : tally.failed);
+      check_stack(kernels, problem, pass, tally);
     }
+  }
+  return tally;
+}
+
+// Weights in 8 bits; where integers are not multiplied, the layer is that of rounded floats.
+Tally check_int8(const fastlstm::Kernels& kernels, const std::vector<Problem>& problems) {
+  Tally tally;
+  const bool integers = kernels.multiplies_int8;
+  for (const Problem& problem : problems) {
+    if (problem.sizes.projection > 0) continue;
+    const Problem rounded = with_int8_weights(kernels, problem);
+    const Mode mode = integers ? Mode::kInt8 : Mode::kPacked;
+    count(Check(kernels, rounded, mode).passes(tally.worst), tally);
+    if (integers) check_stack(kernels, problem, Stack::Pass::kInt8, tally);
   }
   return tally;
 }
@@ -141,19 +133,24 @@ Tally check_variant(const fastlstm::Kernels& kernels, const std::vector<Problem>
 
 int main(int count, char** arguments) {
   using namespace check;
-  const bool quick = count > 1 && std::string(arguments[1]) == "quick";
+  const bool quick = count == 2 && std::string(arguments[1]) == "quick";
+  const std::vector<Case> cases =
+      count == 3 ? made_up_cases(std::atoi(arguments[1]), std::strtoull(arguments[2], nullptr, 10))
+                 : listed_cases(quick);
+  const std::vector<Problem> problems[] = {make_problems(Type::kFloat32, cases),
+                                           make_problems(Type::kBFloat16, cases)};
   Tally total;
-  for (const Type type : {Type::kFloat32, Type::kBFloat16}) {
-    const std::vector<Problem> problems = make_problems(type, quick);
-    for (const auto* kernels = fastlstm::supported(); *kernels; ++kernels) {
-      const Tally tally = check_variant(**kernels, problems);
-      std::printf("%s %s: %d passed, %d failed, worst error %.2f of what is allowed\n",
-                  (*kernels)->name, type == Type::kFloat32 ? "float32" : "bfloat16", tally.passed,
-                  tally.failed, tally.worst);
-      total.passed += tally.passed;
-      total.failed += tally.failed;
-    }
+  const auto report = [&](const char* name, const char* type, const Tally& tally) {
+    std::printf("%s %s: %d passed, %d failed, worst error %.2f of what is allowed\n", name, type,
+                tally.passed, tally.failed, tally.worst);
+    total.passed += tally.passed;
+    total.failed += tally.failed;
+  };
+  for (const auto* kernels = fastlstm::supported(); *kernels; ++kernels) {
+    report((*kernels)->name, "float32", check_variant(**kernels, problems[0]));
+    report((*kernels)->name, "bfloat16", check_variant(**kernels, problems[1]));
+    report((*kernels)->name, "int8", check_int8(**kernels, problems[0]));
   }
-  std::printf("%d passed, %d failed\n", total.passed, total.failed);
+  std::printf("%zu shapes\n%d passed, %d failed\n", cases.size(), total.passed, total.failed);
   return total.failed > 0;
 }

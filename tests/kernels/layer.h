@@ -114,8 +114,19 @@ struct Problem {
   std::string name() const;
 };
 
-// cases.cpp. All cases in one type; `quick`: without those that take long in an emulator.
-std::vector<Problem> make_problems(Type type, bool quick);
+// cases.cpp. The cases to check; `quick`: without those that take long in an emulator.
+std::vector<Case> listed_cases(bool quick);
+std::vector<Problem> make_problems(Type type, const std::vector<Case>& cases);
+// Multiply-adds of the forward pass.
+int64_t work(const Case& sizes);
+
+// made_up.cpp
+std::vector<Case> made_up_cases(int count, uint64_t seed);
+
+// int8.cpp. The problem where weights are what 8 bits hold, in forward alone; and how far its
+// results may be from what is expected, for 16 bits of x and h.
+Problem with_int8_weights(const fastlstm::Kernels& kernels, const Problem& problem);
+double int8_allowance(const Problem& problem);
 
 // The nearest number of the type, ties to even.
 double round_to(Type type, double value);

@@ -65,9 +65,9 @@ void Run::call(void (*kernel)(const Args*, int64_t, void*), size_t (*bytes)(cons
 void Run::forward(Mode mode) {
   ForwardArgs args{};
   args.shape = shape_;
-  args.type = problem_.type;
-  args.wide = mode == Mode::kWide;
-  args.wide_c = mode == Mode::kWide || mode == Mode::kStream;
+  args.type = mode == Mode::kInt8 ? Type::kInt8 : problem_.type;
+  args.wide = mode == Mode::kWide || mode == Mode::kInt8;
+  args.wide_c = args.wide || mode == Mode::kStream;
   args.x = x_.data();
   args.h_0 = in_.h_0.data();
   args.c_0 = in_.c_0.data();
@@ -89,9 +89,9 @@ void Run::forward(Mode mode) {
   for (int64_t d = 0; d < shape_.directions; ++d) {
     set(args.weights[d], in_.weights[d]);
     if (mode == Mode::kTraining || mode == Mode::kInference) continue;
-    packed_[d] = Buffer(kernels_.packed_size(shape_, problem_.type), Type::kFloat32);
+    packed_[d] = Buffer(kernels_.packed_size(shape_, args.type), Type::kFloat32);
     args.packed[d] = static_cast<float*>(packed_[d].data());
-    kernels_.pack(shape_, problem_.type, args.weights[d], static_cast<float*>(packed_[d].data()));
+    kernels_.pack(shape_, args.type, args.weights[d], static_cast<float*>(packed_[d].data()));
   }
   call(kernels_.forward, kernels_.forward_workspace, args);
   y_.gather();

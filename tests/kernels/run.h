@@ -10,6 +10,7 @@ enum class Mode {
   kPacked,     // the same, with weights that were packed before
   kWide,       // the same, with y and the states in float, if the type is another
   kStream,     // the same, with c in float alone, and new states in place of the old
+  kInt8,       // as kPacked, of weights in 8 bits
 };
 
 class Run {

@@ -46,8 +46,9 @@ void* Stack::result(size_t count, Type type) {
 }
 
 void Stack::forward(Pass pass) {
-  const bool stream = pass == Pass::kStream;
-  const bool wide = stream && problem_.type != Type::kFloat32;
+  const Type type = pass == Pass::kInt8 ? Type::kInt8 : problem_.type;
+  const bool stream = pass == Pass::kStream || pass == Pass::kInt8;
+  const bool wide = stream && type != Type::kFloat32;
   const Type outer = stream ? Type::kFloat32 : problem_.type;
   ForwardArgs args[kLayers] = {};
   for (int64_t l = 0; l < kLayers; ++l) {
@@ -55,7 +56,7 @@ void Stack::forward(Pass pass) {
     const int64_t units = shape.offsets[shape.steps] * shape.padded();
     const Weights<Buffer>& weights = in_.weights[0];
     args[l].shape = shape;
-    args[l].type = problem_.type;
+    args[l].type = type;
     args[l].wide = wide;
     args[l].wide_c = stream;
     args[l].weights[0] = {(l > 0 ? weights.hh : weights.ih).data(), weights.hh.data(),
@@ -74,10 +75,9 @@ void Stack::forward(Pass pass) {
       results_[results_.size() - 1].set(problem_.inputs.c_0);
       args[l].h_0 = args[l].h_n;
       args[l].c_0 = args[l].c_n;
-      packed_[l] = Buffer(kernels_.packed_size(shape, problem_.type), Type::kFloat32);
+      packed_[l] = Buffer(kernels_.packed_size(shape, type), Type::kFloat32);
       args[l].packed[0] = static_cast<float*>(packed_[l].data());
-      kernels_.pack(shape, problem_.type, args[l].weights[0],
-                    static_cast<float*>(packed_[l].data()));
+      kernels_.pack(shape, type, args[l].weights[0], static_cast<float*>(packed_[l].data()));
     }
     if (pass != Pass::kTraining) continue;
     layers_[l] = {Buffer(kGates * units, problem_.type), Buffer(units, Type::kFloat32)};

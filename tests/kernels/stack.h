@@ -12,8 +12,9 @@ class Stack {
   enum class Pass {
     kTraining,   // forward and backward
     kInference,  // forward alone, no y but the last layer's wanted
-    kStream      // the same on packed weights, new states in place of the old; if the type is not
+    kStream,     // the same on packed weights, new states in place of the old; if the type is not
                  // float, x, y and the states are
+    kInt8        // the same of weights in 8 bits
   };
 
   Stack(const fastlstm::Kernels& kernels, const Problem& problem, Pass pass, int threads);

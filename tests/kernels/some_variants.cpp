@@ -1,0 +1,18 @@
+// Instead of csrc/dispatch.cpp, where not all variants are built, but the portable one and, with
+// -DFASTLSTM_CHECKED=NAME, another.
+#include "lstm.h"
+
+namespace fastlstm {
+
+const Kernels* const* supported() {
+  static const Kernels* const variants[] = {&generic::kernels,
+#if defined(FASTLSTM_CHECKED)
+                                            &FASTLSTM_CHECKED::kernels,
+#endif
+                                            nullptr};
+  return variants;
+}
+
+const Kernels& active() { return generic::kernels; }
+
+}  // namespace fastlstm
