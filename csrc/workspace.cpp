@@ -6,6 +6,8 @@
 #include <list>
 #include <mutex>
 #include <new>
+#include <stdexcept>
+#include <string>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -52,10 +54,29 @@ std::size_t rounded(std::size_t bytes) {
   return std::max(unit, (bytes + unit - 1) / unit * unit);
 }
 
+// Gives up the least recently used blocks, until no more than `most` bytes are kept.
+void shrink(std::size_t most) {
+  while (kept > most) {
+    kept -= blocks().back().bytes;
+    std::free(blocks().back().data);
+    blocks().pop_back();
+  }
+}
+
 void* allocate(std::size_t bytes) {
   const std::size_t alignment = bytes >= kHugePage ? kHugePage : kPage;
   void* block = std::aligned_alloc(alignment, bytes);
-  if (!block) throw std::bad_alloc();
+  if (!block) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex);
+      shrink(0);
+    }
+    block = std::aligned_alloc(alignment, bytes);
+  }
+  if (!block) {  // in the words of torch's own error, by which callers know it
+    throw std::runtime_error("fastlstm: can't allocate memory: you tried to allocate " +
+                             std::to_string(bytes) + " bytes.");
+  }
 #if defined(__linux__)
   if (bytes >= kHugePage) madvise(block, bytes, MADV_HUGEPAGE);
 #endif
@@ -84,13 +105,14 @@ Workspace::~Workspace() {
     std::free(data_);
     return;
   }
-  blocks().push_front({bytes_, data_});
-  kept += bytes_;
-  while (kept > kKept) {
-    kept -= blocks().back().bytes;
-    std::free(blocks().back().data);
-    blocks().pop_back();
+  try {
+    blocks().push_front({bytes_, data_});
+  } catch (const std::bad_alloc&) {
+    std::free(data_);
+    return;
   }
+  kept += bytes_;
+  shrink(kKept);
 }
 
 }  // namespace fastlstm
