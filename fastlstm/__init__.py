@@ -1,5 +1,6 @@
 """An LSTM layer on custom kernels that stands where `torch.nn.LSTM` stood."""
 
+from fastlstm import check_interpreter as _check_interpreter  # noqa: F401 - before torch
 from fastlstm import exported as _exported
 from fastlstm import quantization as _quantization
 from fastlstm.cell import LSTMCell

@@ -17,7 +17,7 @@ LAYERS = [
     "stacked", "varying", "plan", "ragged", "trace", "identity", "regularization", "flat_weights",
     "tracing", "onnx_node", "step", "functional", "dispatch", "autograd_cell", "autograd", "ops",
     "flops", "operators", "inputs", "eager", "backends", "kept", "_C", "original",
-    "reference", "noise",
+    "reference", "noise", "check_interpreter",
 ]  # fmt: skip
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
