@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <atomic>
 
+#include "subnormals.h"
+
 namespace fastlstm {
 namespace {
 
@@ -45,6 +47,11 @@ int64_t ticks() {
 #endif
 }
 
+void run_without_subnormals(void (*body)(int, int, void*), int thread, int threads, void* context) {
+  [[maybe_unused]] const NoSubnormals here;
+  body(thread, threads, context);
+}
+
 }  // namespace
 
 void pause_cpu() {
@@ -58,10 +65,10 @@ void pause_cpu() {
 int threads_allowed(int wanted) { return forked_from_a_team ? 1 : wanted; }
 
 void run_on_threads(int wanted, void (*body)(int, int, void*), void* context) {
-  if (wanted == 1) return body(0, 1, context);
+  if (wanted == 1) return run_without_subnormals(body, 0, 1, context);
   had_a_team.store(true, std::memory_order_relaxed);
 #pragma omp parallel num_threads(wanted)
-  body(omp_get_thread_num(), omp_get_num_threads(), context);
+  run_without_subnormals(body, omp_get_thread_num(), omp_get_num_threads(), context);
 }
 
 void split_over_threads(int wanted, int64_t count, void (*body)(int64_t, int64_t, void*),
@@ -185,7 +192,8 @@ void Team::run(void (*body)(Share, void*), void* context) {
   run_on_threads(size_, run_share, &call);
   if (!call.alone) return;
   size_ = groups_ = members_ = 1;
-  body(share(0), context);
+  call.alone = false;
+  run_on_threads(1, run_share, &call);
 }
 
 }  // namespace fastlstm

@@ -1,4 +1,4 @@
-"""Memory: flat over ten thousand calls, torch's error when there is none, more than 2^31 elements."""
+"""Memory: flat over ten thousand calls, torch's error where there is none, 2^31 elements."""
 
 import os
 
@@ -74,13 +74,13 @@ def limit(more):
     resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
 
 failed, other = 0, []
-for more in range(1 << 20, 121 << 20, 8 << 20):
+for more in range(1 << 20, 101 << 20, 4 << 20):
     for keep in ("forward", "backward"):
         limit(more)
         try:
             use(keep)
         except RuntimeError as error:
-            failed += "can't allocate memory: you tried to allocate" in str(error)
+            failed += "fastlstm: can't allocate memory: you tried to allocate" in str(error)
             other += [] if "can't allocate memory" in str(error) else [str(error)]
         except BaseException as error:
             other.append(repr(error))
@@ -95,7 +95,7 @@ def test_out_of_memory_is_the_error_that_torch_raises():
     done = run_python(EXHAUSTED)
     failed, rest = done.stdout.split(maxsplit=1)
     assert rest.strip() == "[] True", done.stdout + done.stderr
-    assert int(failed) > 5
+    assert int(failed) > 0
 
 
 def empty(*shape):
