@@ -34,37 +34,37 @@ def seconds(lstm, x, rounds):
     return times
 
 
-def measure(rounds=ROUNDS):
-    """By shape and module, the seconds of all calls."""
-    found = {}
-    for name, case in CASES.items():
-        x = make_inputs(case)["input"].requires_grad_()
-        peer = make_peer(case)
-        for who, lstm in {"ours": make_ours(peer, "cpu"), "nn.LSTM": peer}.items():
-            if SHOW or who == "ours":
-                seconds(lstm, x, 5)
-                found[name, who] = seconds(lstm, x, rounds)
-    return found
-
-
-def spinning(count):
-    code = "while True: pass"
-    return [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(2)
-    alone = measure() if SHOW else {}
+def times_of(case, who):
+    """The seconds of all calls, alone where that is shown, and beside spinning processes."""
+    x, peer = make_inputs(case)["input"].requires_grad_(), make_peer(case)
+    lstm = make_ours(peer, "cpu") if who == "ours" else peer
+    seconds(lstm, x, 5)
+    alone = seconds(lstm, x, ROUNDS) if SHOW else []
     others = spinning(4)
     try:
-        busy = measure()
+        return alone, seconds(lstm, x, ROUNDS)
     finally:
         for other in others:
             other.kill()
-    for (name, who), times in busy.items():
-        if SHOW:
-            pairs = (alone[name, who], times)
-            cells = [f"{1e3 * f(t):8.2f}" for t in pairs for f in (statistics.median, max)]
-            print(f"{name:14}{who:8}", *cells)
-        else:
-            print(name, max(times))
+            other.wait()
+
+
+def spinning(count):
+    code = f"import os\nwhile os.getppid() == {os.getpid()}: pass"
+    return [subprocess.Popen([sys.executable, "-c", code]) for _ in range(count)]
+
+
+def main():
+    torch.set_num_threads(2)
+    for name, case in CASES.items():
+        for who in ("ours", "nn.LSTM") if SHOW else ("ours",):
+            alone, busy = times_of(case, who)
+            if SHOW:
+                ms = [f"{1e3 * f(t):8.2f}" for t in (alone, busy) for f in (statistics.median, max)]
+                print(f"{name:14}{who:8}", *ms, flush=True)
+            else:
+                print(name, max(busy))
+
+
+if __name__ == "__main__":
+    main()

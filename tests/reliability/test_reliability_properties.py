@@ -10,7 +10,7 @@ import os
 import pytest
 import torch
 from called import at_once, in_episodes, make_peer, make_values, placed, results, spoil
-from drawn import calls
+from drawn import OUTPUTS, calls
 from hypothesis import HealthCheck, given, settings
 
 from fastlstm.backends import cpu
@@ -37,12 +37,19 @@ def expected(call, peer, values):
     """What should come out, and nn.LSTM's own results in the call's dtype."""
     run = at_once if call.form in ("padded", "unbatched", "packed") else in_episodes
     oracle = results(copy.deepcopy(peer).double(), call, values, run, contiguous=True)
-    return oracle, results(peer, call, values, run, contiguous=True)
+    peers = results(peer, call, values, run, contiguous=True)
+    if call.dtype == "bfloat16" and not all(t.isfinite().all() for t in peers.values()):
+        # In torch's bfloat16 products with odd sizes a NaN gets into the rows beside it.
+        peers = results(copy.deepcopy(peer).float(), call, values, run, contiguous=True)
+    return oracle, peers
 
 
-def assert_close(name, got, oracle, peer):
-    error, eps = relative_error(got, oracle), torch.finfo(got.dtype).eps
-    limit = max(SLACK * relative_error(peer, oracle), FLOOR_ULPS * eps)
+def assert_close(name, got, oracle, peer, largest):
+    """`largest` gradient of the call: what a sum's terms may be of, where they cancel."""
+    unit = FLOOR_ULPS * torch.finfo(got.dtype).eps
+    scale = oracle.abs().amax().item() if oracle.numel() else 0.0
+    floor = unit * max(1.0, largest / scale if scale else 0.0) if "grad" in name else unit
+    error, limit = relative_error(got, oracle), max(SLACK * relative_error(peer, oracle), floor)
     assert error <= limit, f"{name}: error {error:.2e}, allowed {limit:.2e}"
 
 
@@ -59,15 +66,19 @@ def assert_right(call, backend):
     got = results(ours, call, values)
     torch.set_num_threads(1)
     assert set(got) >= set(peers)
+    sizes = [t.abs().amax().item() for name, t in oracle.items() if "grad" in name and t.numel()]
     for name, tensor in got.items():
         right = oracle.get(name, torch.zeros_like(tensor))
         assert tensor.shape == right.shape, name
         assert tensor.dtype is values["input"].dtype, name
         if all(t.isfinite().all() for t in peers.values()):
-            assert_close(name, tensor, right, peers.get(name, right))
+            assert_close(name, tensor, right, peers.get(name, right), max(sizes, default=0.0))
         else:
             finite = peers.get(name, right).isfinite()
-            assert torch.equal(tensor.isfinite(), finite), f"{name}: finite elsewhere"
+            assert not (tensor.isfinite() & ~finite).any(), f"{name}: hides what is not finite"
+            # Where no gradient arrives ours is 0, which a NaN spoils; torch leaves the product out.
+            if "grad" not in name or call.arriving == set(OUTPUTS):
+                assert torch.equal(tensor.isfinite(), finite), f"{name}: finite elsewhere"
 
 
 @pytest.mark.parametrize("isa", cpu.isas())
