@@ -153,7 +153,7 @@ def test_address_and_undefined_behaviour(tmp_path, flags, watched):
     skip_unless_it_works(tmp_path, *ADDRESS, "-fopenmp")
     sources, chosen = watched
     program, _ = build(tmp_path, flags, sources, *chosen, *ADDRESS)
-    check(program, 150)
+    check(program, 60)
 
 
 def test_data_races(tmp_path, flags, watched):
