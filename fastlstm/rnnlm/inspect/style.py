@@ -27,6 +27,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
     "axes.unicode_minus": False,
+    "text.parse_math": False,  # labels are words of the text, $ and all
 }
 HINT = (
     "no font here can draw {characters}: install one (Debian and Ubuntu: apt-get install "
