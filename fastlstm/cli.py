@@ -80,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, MemoryError) as error:
         if args.traceback:
             raise
         _print_error(error)
@@ -90,4 +90,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _print_error(error: Exception) -> None:
     """One line; of processes that train together, the first to fail has the cause."""
     if is_first_failure():
-        print("fastlstm: error:", " ".join(str(error).split()), file=sys.stderr)
+        said = str(error) or "not enough memory"  # a MemoryError says nothing
+        print("fastlstm: error:", " ".join(said.split()), file=sys.stderr)

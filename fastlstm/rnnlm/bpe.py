@@ -26,8 +26,10 @@ class BpeVocabulary(Vocabulary):
         self._tokenizer = tokenizer
         byte_of = {letter: byte for byte, letter in enumerate(_byte_letters())}
         size = tokenizer.get_vocab_size()
-        pieces = [tokenizer.id_to_token(number) or "" for number in range(size)]
-        self._bytes = [bytes(byte_of[letter] for letter in piece) for piece in pieces]
+        pieces = [tokenizer.id_to_token(number) for number in range(size)]
+        if None in pieces:
+            raise ValueError("not a vocabulary: a number stands for nothing")
+        self._bytes = [bytes(byte_of[letter] for letter in piece or "") for piece in pieces]
         self.start = self._bytes.index(b"\n")
 
     @classmethod
@@ -38,9 +40,7 @@ class BpeVocabulary(Vocabulary):
         """
         if limit < BYTES:
             raise ValueError(f"--vocab-size must be at least {BYTES} with --level bpe, got {limit}")
-        tokenizer = Tokenizer(models.BPE())
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer = _make_tokenizer(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=limit,
             min_frequency=min_count,
@@ -52,10 +52,18 @@ class BpeVocabulary(Vocabulary):
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "BpeVocabulary":
-        """The inverse of `to_json`; ValueError for anything else."""
+        """The inverse of `to_json`; ValueError for anything else.
+
+        Only the pieces and the merges are taken: patterns of others might never end.
+        """
         try:
-            return cls(Tokenizer.from_str(json.dumps(values["tokenizer"])))
-        except Exception as error:  # what the library raises is a plain Exception
+            model = values["tokenizer"]["model"]
+            pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+            merges = [(first, second) for first, second in pairs]
+            return cls(_make_tokenizer(models.BPE(vocab=model["vocab"], merges=merges)))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # of any kind: the library may even panic
             raise ValueError("not a vocabulary") from error
 
     def __len__(self) -> int:
@@ -84,6 +92,13 @@ class BpeVocabulary(Vocabulary):
     def to_json(self) -> dict[str, Any]:
         """The tokenizer in the library's own format, as tokenizer.json holds it."""
         return {"level": self.level, "tokenizer": json.loads(self._tokenizer.to_str())}
+
+
+def _make_tokenizer(model: models.BPE) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
 
 
 def _lines(data: bytes) -> list[str]:

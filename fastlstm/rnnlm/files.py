@@ -153,7 +153,7 @@ def _records(blocks: Iterator[bytes], path: Path) -> Iterator[tuple[str, object]
             continue
         try:
             yield f"{path}, line {number}", json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}, line {number} is no JSON: {error}") from error
 
 

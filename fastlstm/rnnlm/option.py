@@ -41,7 +41,7 @@ def check(option: "Field[Any]", value: object) -> None:
             raise ValueError(f"{name} must be one of {', '.join(rule['choices'])}, got {value!r}")
         return
     kinds = (int,) if rule["kind"] is int else (int, float)
-    if not isinstance(value, kinds) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, kinds) or isinstance(value, bool) or not _is_finite(value):
         noun = "a whole number" if rule["kind"] is int else "a finite number"
         raise ValueError(f"{name} must be {noun}, got {value!r}")
     if rule["at_least"] is not None and value < rule["at_least"]:
@@ -50,3 +50,10 @@ def check(option: "Field[Any]", value: object) -> None:
         raise ValueError(f"{name} must be above {rule['above']}, got {value}")
     if rule["below"] is not None and value >= rule["below"]:
         raise ValueError(f"{name} must be below {rule['below']}, got {value}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float is as large as
+        return False

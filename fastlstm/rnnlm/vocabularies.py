@@ -7,7 +7,13 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any
 
-from fastlstm.rnnlm.levels import ByteVocabulary, CharVocabulary, WordVocabulary
+from fastlstm.rnnlm.levels import (
+    LINE_END,
+    UNKNOWN,
+    ByteVocabulary,
+    CharVocabulary,
+    WordVocabulary,
+)
 from fastlstm.rnnlm.vocabulary import Vocabulary
 
 # what tokens of a level are called
@@ -42,20 +48,34 @@ def vocabulary_from_json(values: dict[str, Any]) -> Vocabulary:
         if level == "byte":
             return ByteVocabulary()
         if level == "char":
-            return CharVocabulary(values["characters"])
+            return CharVocabulary("".join(_different(values["characters"], str)))
         if level == "word":
-            return WordVocabulary(values["words"])
+            return WordVocabulary(_different(values["words"], list))
         if level == "bpe":
             bpe: Vocabulary = _load("bpe.BpeVocabulary").from_json(values)
             return bpe
         if level == "zh-word":
-            words: Vocabulary = _load("chinese.ChineseVocabulary")(
-                values["words"], values["segmented"]
-            )
-            return words
+            words, segmented = _different(values["words"], list), values["segmented"]
+            if not isinstance(segmented, bool):
+                raise ValueError("not a vocabulary: segmented is neither true nor false")
+            chinese: Vocabulary = _load("chinese.ChineseVocabulary")(words, segmented)
+            return chinese
     except (KeyError, TypeError) as error:
         raise ValueError("not a vocabulary") from error
     raise ValueError(f"not a vocabulary: unknown level {level!r}")
+
+
+def _different(tokens: Any, kind: type[str] | type[list[str]]) -> list[str]:
+    """Characters or words that came as JSON; ValueError unless each is text and no other's."""
+    if not isinstance(tokens, kind):
+        raise ValueError(f"not a vocabulary: tokens are {type(tokens).__name__}")
+    known = {UNKNOWN, LINE_END}
+    for token in tokens:
+        if not isinstance(token, str) or token in known:
+            raise ValueError(f"not a vocabulary: {token!r} is no text or comes twice")
+        token.encode()  # half a surrogate pair is a ValueError
+        known.add(token)
+    return list(tokens)
 
 
 def _load(name: str) -> Any:
