@@ -14,6 +14,7 @@ from fastlstm.rnnlm.vocabularies import build_vocabulary, vocabulary_from_json
 from fastlstm.rnnlm.vocabulary import Vocabulary
 
 VERSION = 1  # of what vocabularies and tokens are made of a text: part of every name in the cache
+ORIGIN_MOST = 250  # characters of a text's name that a header has room for, whatever they are
 Ranges = list[tuple[int, int]]
 Part = tuple[Bytes, Ranges]  # ranges of a text
 
@@ -63,7 +64,7 @@ class Preparation:
             self._check_utf8()
             parts = {part: partial(self._chunks, part) for part in self.parts}
             source = {
-                "origin": self._corpus.origin,
+                "origin": self._corpus.origin[-ORIGIN_MOST:],
                 "sha256": self._corpus.sha256,
                 "vocabulary": fingerprint,
             }

@@ -2,10 +2,11 @@
 
 The file begins with a JSON header of HEADER bytes, filled up with blanks, that says of each part
 where its tokens are, how many, how many characters and bytes they stand for, and how many are
-`<unk>`; and of which text and vocabulary all this is. The tokens follow, in the narrowest type that
-holds them.
+`<unk>`; of which text and vocabulary all this is; and the sha256 of what follows and of the rest
+of the header. The tokens follow, in the narrowest type that holds them.
 """
 
+import hashlib
 import json
 import mmap
 import warnings
@@ -20,7 +21,7 @@ import torch
 
 from fastlstm.rnnlm.vocabulary import Vocabulary
 
-FORMAT = "fastlstm tokens 2"
+FORMAT = "fastlstm tokens 3"
 HEADER = 4096  # bytes
 BLOCK = 2**20  # tokens
 
@@ -69,6 +70,7 @@ def write_tokens(
     header: dict[str, Any] = {"format": FORMAT, "dtype": dtype.name, "source": source}
     header["parts"] = {}
     file.write(b" " * HEADER)
+    digest = hashlib.sha256()
     for part, chunks in parts.items():
         entry = dict.fromkeys(("tokens", "characters", "unknown", "bytes"), 0)
         entry["offset"] = file.tell()
@@ -78,24 +80,37 @@ def write_tokens(
             entry["characters"] += vocabulary.count_characters(chunk)
             entry["unknown"] += vocabulary.count_unknown(tokens)
             entry["bytes"] += len(chunk)
-            file.write(tokens.astype(dtype, copy=False).data)
+            data = tokens.astype(dtype, copy=False).data
+            digest.update(data)
+            file.write(data)
         header["parts"][part] = entry
-        file.write(bytes(-file.tell() % dtype.itemsize))
     header["bytes"] = file.tell()
+    digest.update(_plain(header))
+    header["sha256"] = digest.hexdigest()
     file.seek(0)
     file.write(json.dumps(header).encode().ljust(HEADER - 1) + b"\n")
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
-    """The header of a token file; None where the file is missing, of another kind, or cut off."""
+    """The header of a token file; None where the file is missing, of another kind, or damaged."""
     try:
         with path.open("rb") as file:
             header = json.loads(file.read(HEADER))
-        if header["format"] == FORMAT and header["bytes"] == path.stat().st_size:
-            return dict(header)
-    except (OSError, ValueError, KeyError, TypeError):
+            if header["format"] != FORMAT or header["bytes"] != path.stat().st_size:
+                return None
+            digest = hashlib.file_digest(file, "sha256")
+            digest.update(_plain(header))
+            if header["sha256"] == digest.hexdigest():
+                return dict(header)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     return None
+
+
+def _plain(header: Mapping[str, Any]) -> bytes:
+    """A header as its own sha256 covers it."""
+    rest = {name: value for name, value in header.items() if name != "sha256"}
+    return json.dumps(rest, sort_keys=True).encode()
 
 
 def map_tokens(path: Path, header: dict[str, Any]) -> dict[str, Text]:
