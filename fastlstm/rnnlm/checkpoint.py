@@ -1,13 +1,8 @@
 """Checkpoints: weights, and all that it takes to go on bit for bit, as safetensors."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from fastlstm.rnnlm.distributed import all_streams, is_first, own_streams
@@ -15,23 +10,19 @@ from fastlstm.rnnlm.generators import generator_states, set_generators
 from fastlstm.rnnlm.guard import keep_good
 from fastlstm.rnnlm.model import RNNLM, own_tensors
 from fastlstm.rnnlm.optimizers import SLOTS, Mean, judged_weights
-from fastlstm.rnnlm.runs import Run, write_atomically
+from fastlstm.rnnlm.runs import Run
+from fastlstm.rnnlm.saved import KINDS, RNG, Progress, read_checkpoint, write_checkpoint
 from fastlstm.rnnlm.training import Training
 
-MODEL, OPTIMIZER, STATE, RNG = "model.", "optimizer.", "state.", "rng."
+MODEL, OPTIMIZER, STATE = "model.", "optimizer.", "state."
 MEAN, GOOD = "mean.", "good."
-# fields of `Training` that are no tensors and that older checkpoints have not
-PROGRESS = (
-    "position", "epoch", "lr", "lr_scale", "valid_losses", "waited", "stalls", "seconds", "ended",
-    "bad_in_a_row", "returns", "good_step",
-)  # fmt: skip
 Shapes = dict[str, tuple[int, ...]]
 
 
 def save_best(run: Run, training: Training) -> None:
     """Write the weights that were judged to best.safetensors."""
     with judged_weights(training.model, training.mean):
-        _write_tensors(run, "best", _named(MODEL, own_tensors(training.model)), training)
+        _write(run, "best", _named(MODEL, own_tensors(training.model)), training)
 
 
 def save_last(run: Run, training: Training) -> None:
@@ -45,7 +36,7 @@ def save_last(run: Run, training: Training) -> None:
         tensors |= {f"{OPTIMIZER}{index}.{name}": value for name, value in slots.items()}
     tensors |= {f"{STATE}{i}": all_streams(part, 1) for i, part in enumerate(training.state)}
     tensors |= _named(RNG, generator_states(training.state[0].device))
-    _write_tensors(run, "last", tensors, training)
+    _write(run, "last", tensors, training)
 
 
 def load_weights(run: Run, name: str, model: RNNLM) -> int:
@@ -53,11 +44,11 @@ def load_weights(run: Run, name: str, model: RNNLM) -> int:
 
     ValueError where the checkpoint is damaged, another run's, or not of `run.config`.
     """
-    tensors, progress = _read_tensors(run, name)
+    tensors, progress = read_checkpoint(run, name)
     weights = {key: value for key, value in tensors.items() if key.startswith(MODEL)}
     _check_shapes(run, name, weights, _model_shapes(model))
     _load_model(weights, model)
-    return int(progress["step"])
+    return progress.step
 
 
 def load_training(run: Run, training: Training) -> None:
@@ -65,9 +56,8 @@ def load_training(run: Run, training: Training) -> None:
 
     ValueError as in `load_weights`.
     """
-    tensors, progress = _read_tensors(run, "last")
-    step = int(progress["step"])
-    more = json.loads(progress.get("more", "{}"))
+    tensors, progress = read_checkpoint(run, "last")
+    step, more = progress.step, progress.more
     expected = _model_shapes(training.model) | _training_shapes(
         run, training, updated=step > 0 and more.get("lr", 1.0) > 0
     )
@@ -77,6 +67,8 @@ def load_training(run: Run, training: Training) -> None:
     if more.get("good_step", step) != step:
         expected |= {GOOD + name: shape for name, shape in weights.items()}
     _check_shapes(run, "last", tensors, expected)
+    if f"{RNG}cpu" not in tensors:
+        raise ValueError(f"{run.path / 'last.safetensors'} is damaged: it lacks {RNG}cpu")
     _load_model(tensors, training.model)
     slots: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
@@ -91,15 +83,14 @@ def load_training(run: Run, training: Training) -> None:
     states = {key.removeprefix(RNG): tensors[key] for key in tensors if key.startswith(RNG)}
     set_generators(states, device, run.config.seed, step)
     training.step = step
-    training.best_loss = float(progress["best_loss"])
-    training.best_step = int(progress["best_step"])
+    training.best_loss, training.best_step = progress.best_loss, progress.best_step
     _load_more(tensors, more, training)
 
 
 def _load_more(tensors: Mapping[str, Tensor], more: Mapping[str, Any], training: Training) -> None:
     """What older checkpoints have not: there it is as it was when they were written."""
-    for name in PROGRESS:
-        if name in more:
+    for name in KINDS:
+        if name in more and name != "mean":
             setattr(training, name, more[name])
     if more.get("mean") is not None:
         training.mean = Mean(training.model)
@@ -120,51 +111,13 @@ def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {prefix + name: tensor for name, tensor in tensors.items()}
 
 
-def _write_tensors(run: Run, name: str, tensors: Mapping[str, Tensor], training: Training) -> None:
+def _write(run: Run, name: str, tensors: Mapping[str, Tensor], training: Training) -> None:
     if not is_first():
         return
-    on_cpu = {key: tensor.detach().contiguous().cpu() for key, tensor in tensors.items()}
-    more = {name: getattr(training, name) for name in PROGRESS}
+    more = {name: getattr(training, name) for name in KINDS if name != "mean"}
     more["mean"] = None if training.mean is None else training.mean.count
-    progress = {
-        "step": str(training.step),
-        "best_loss": repr(training.best_loss),  # repr: reads back as the same float
-        "best_step": str(training.best_step),
-        "more": json.dumps(more),
-        "vocabulary": run.fingerprint,
-        "run_id": run.id,
-    }
-    progress["sha256"] = _digest(on_cpu, progress)
-    write_atomically(run.path / f"{name}.safetensors", save(on_cpu, metadata=progress))
-
-
-def _read_tensors(run: Run, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    path = run.path / f"{name}.safetensors"
-    if not path.exists():
-        raise ValueError(f"{run.path} has no {name} checkpoint: it stopped before its first save")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (safe_open is no dict)
-            progress: dict[str, str] = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if progress.get("vocabulary") != run.fingerprint:
-        raise ValueError(f"{path} is of another vocabulary than {run.path} holds")
-    if progress.get("run_id") != run.id:
-        raise ValueError(f"{path} belongs to another run than {run.path / 'config.json'}")
-    if progress.pop("sha256", None) != _digest(tensors, progress):
-        raise ValueError(f"{path} is damaged: its sha256 is not that of what was saved")
-    return tensors, progress
-
-
-def _digest(tensors: Mapping[str, Tensor], progress: Mapping[str, str]) -> str:
-    """Sha256 of all that a checkpoint holds: names, types, shapes, bytes and progress."""
-    digest = hashlib.sha256(json.dumps(dict(sorted(progress.items()))).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    progress = Progress(training.step, training.best_loss, training.best_step, more)
+    write_checkpoint(run, name, tensors, progress)
 
 
 def _model_shapes(model: RNNLM) -> Shapes:

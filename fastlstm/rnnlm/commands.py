@@ -1,6 +1,8 @@
 """The commands train, resume and inspect. Each returns the exit code."""
 
 import argparse
+import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from fastlstm.rnnlm.config import make_config
 from fastlstm.rnnlm.corpus import is_file, read_corpus
 from fastlstm.rnnlm.dataset import Dataset, make_dataset, make_streams
 from fastlstm.rnnlm.distributed import from_first, is_first, join, launched
+from fastlstm.rnnlm.durable import only_process
 from fastlstm.rnnlm.folds import run_folds
 from fastlstm.rnnlm.model import make_model, set_reset_token
 from fastlstm.rnnlm.preset_report import print_expected_time, print_preset, print_verdict
@@ -23,12 +26,12 @@ from fastlstm.rnnlm.runs import (
     Run,
     check_unused,
     create_run,
-    cut_log,
+    never_saved,
     open_run,
     save_config,
     unused_path,
 )
-from fastlstm.rnnlm.session import train_run
+from fastlstm.rnnlm.session import mend_run, train_run
 from fastlstm.rnnlm.training import Training, start_training
 from fastlstm.rnnlm.verdict import print_comparison
 
@@ -62,13 +65,19 @@ def run_train(args: argparse.Namespace) -> int:
     print_expected_time(console, model, dataset, config)
     path = unused_path(corpus.name) if args.out is None else Path(args.out)
     run = from_first(lambda: create_run(path, config, dataset.vocabulary, corpus.sha256))
-    code = _train(console, run, start_training(model, config), dataset, until)
+    with _sole(run):
+        code = _train(console, run, start_training(model, config), dataset, until)
     return 0 if code == MISSED and not args.judge else code
 
 
 def run_resume(args: argparse.Namespace) -> int:
-    """Go on with a run where its last checkpoint was written."""
+    """Go on with a run where its last checkpoint was written, or begin where there is none yet."""
     run = open_run(Path(args.run_path))
+    with _sole(run):
+        return _resume(args, run)
+
+
+def _resume(args: argparse.Namespace, run: Run) -> int:
     if args.steps is not None:
         run = replace(run, config=replace(run.config, steps=args.steps, epochs=None))
     config = run.config
@@ -76,10 +85,12 @@ def run_resume(args: argparse.Namespace) -> int:
     device = join(prepare_torch(args.device or config.device, threads), config.batch)
     dataset = dataset_of(run)
     training = start_training(make_model(len(run.vocabulary), config, device), config)
-    load_training(run, training)
+    if not never_saved(run):
+        load_training(run, training)
     if args.steps is not None and args.steps <= training.step:
         raise ValueError(f"--steps must be above {training.step}, got {args.steps}")
     until = _until(args.stop_after, training.step)
+    mend_run(run, training)
     console = make_console()
     total_steps = config.total_steps(config.windows_per_epoch(len(dataset.train.tokens)))
     if training.ended and args.steps is None:
@@ -89,10 +100,8 @@ def run_resume(args: argparse.Namespace) -> int:
     if training.step >= total_steps:
         console.print(f"{run.path} has done its {total_steps} steps; --steps N goes on to step N")
         return 0
-    if is_first():
-        if args.steps is not None:
-            save_config(run)
-        cut_log(run, training.step)
+    if is_first() and args.steps is not None:
+        save_config(run)
     console.print(f"resuming {run.path} at step {training.step}/{total_steps}")
     code = _train(console, run, training, dataset, until)
     return 0 if code == MISSED else code
@@ -130,6 +139,11 @@ def _train(
     return 0 if print_verdict(console, training.model, dataset, config) else MISSED
 
 
+def _sole(run: Run) -> AbstractContextManager[None]:
+    """Within it no other process trains the run, but those that train with this one."""
+    return only_process(run.path) if is_first() else nullcontext()
+
+
 def dataset_of(run: Run) -> Dataset:
     """The dataset a run was trained on; ValueError where its text is no longer the same."""
     corpus = read_corpus(run.config)
@@ -163,7 +177,12 @@ def _until(stop_after: int | None, step: int) -> int | None:
 
 
 def prepare_torch(name: str, threads: int | None) -> torch.device:
-    """The device by its name; sets torch's threads. RuntimeError where there is no such device."""
+    """The device by its name; sets torch's threads. RuntimeError where there is no such device.
+
+    Results are then the same in any number of threads.
+    """
+    # read by MKL before its first product: sums of a product in an order that threads don't change
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     if threads is not None:
         if threads < 1:
             raise ValueError(f"--threads must be at least 1, got {threads}")

@@ -1,4 +1,4 @@
-"""What a run writes down of itself: log.jsonl, and TensorBoard's files where asked."""
+"""What a run writes down of itself: log.jsonl, speed.jsonl, and TensorBoard's files where asked."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from fastlstm.rnnlm.distributed import is_first
 from fastlstm.rnnlm.evaluation import Score
 from fastlstm.rnnlm.guard import Skip
-from fastlstm.rnnlm.runs import Run, append_log
+from fastlstm.rnnlm.runs import Run, append_log, append_speed
 from fastlstm.rnnlm.training import StepLog
 
 SHOWN = 60  # characters of a skipped window
@@ -17,7 +17,7 @@ FOLDER = "tensorboard"  # in the run's
 
 
 class Journal:
-    """Writes the lines of log.jsonl, and the same numbers for TensorBoard, in the first process.
+    """Writes log.jsonl and speed.jsonl, and the same numbers for TensorBoard, in the first process.
 
     RuntimeError where --tensorboard is asked for and not installed.
     """
@@ -44,10 +44,14 @@ class Journal:
         """A few steps of training."""
         values: dict[str, Any] = {"kind": "train"} | asdict(log)
         values["skips"] = len(log.skips)
+        rate = values.pop("tokens_per_second")  # the only one that is never the same
         for name, value in values.items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON has none
                 values[name] = None
         self._append(values)
+        if is_first():
+            append_speed(self._run, log.step, rate)
+        values["tokens_per_second"] = rate
         names = ("loss", "grad_norm", "clipped", "lr", "tokens_per_second")
         self._add("train", log.step, {name: values[name] for name in names})
 

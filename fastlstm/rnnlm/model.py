@@ -105,11 +105,13 @@ class RNNLM(nn.Module):
 
     def _penalty(self, y: Tensor, dropped: Tensor) -> Tensor | None:
         """Activation and temporal activation regularisation (Merity et al., 2017)."""
-        parts = []
-        if self.config.activation_penalty:
-            parts.append(self.config.activation_penalty * dropped.float().square().mean())
-        if self.config.slowness_penalty and len(y) > 1:
-            parts.append(self.config.slowness_penalty * y.float().diff(dim=0).square().mean())
+        parts, config = [], self.config
+        if config.activation_penalty:  # the mean of means is the same in any number of threads
+            square = dropped.float().square()
+            parts.append(config.activation_penalty * square.mean(-1).mean())
+        if config.slowness_penalty and len(y) > 1:
+            square = y.float().diff(dim=0).square()
+            parts.append(config.slowness_penalty * square.mean(-1).mean())
         return torch.stack(parts).sum() if parts else None
 
     @torch.no_grad()

@@ -2,27 +2,41 @@
 
     config.json         the Config, the corpus's fingerprint, and the run's own id
     vocabulary.json
-    log.jsonl           one line per report of training and per validation
+    log.jsonl           one line per report of training and per validation; the same command
+                        writes the same bytes, in any number of threads
+    speed.jsonl         tokens per second of each report, which are never the same
     best.safetensors    weights of the best validation loss
     last.safetensors    weights, optimizer, carried state, RNG: what resume needs
 
-Nothing is pickled. Every file is written beside its place and then moved into it; only the log is
-appended to, and a line torn by a crash is dropped when the run is resumed.
+Nothing is pickled. Every file is written beside its place and then moved into it; only logs are
+appended to, and a line torn by a crash is dropped when the run is resumed. A new folder is made
+beside its place too.
 """
 
 import hashlib
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from fastlstm.rnnlm.config import Config
+from fastlstm.rnnlm.durable import (
+    append_line,
+    beside_of,
+    cut_lines,
+    read_lines,
+    remove_left_overs,
+    write_json,
+)
 from fastlstm.rnnlm.vocabularies import vocabulary_from_json
 from fastlstm.rnnlm.vocabulary import Vocabulary
+
+LOG, SPEED = "log.jsonl", "speed.jsonl"
 
 
 @dataclass(frozen=True)
@@ -58,16 +72,25 @@ def check_unused(path: Path) -> None:
 
 def create_run(path: Path, config: Config, vocabulary: Vocabulary, sha256: str) -> Run:
     """Make a new run folder; ValueError where something is there already."""
+    beside = beside_of(path.absolute())
+    run = Run(beside, config, vocabulary, sha256, uuid.uuid4().hex)
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that had our number, and crashed
     try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        raise ValueError(f"{path} exists already; nothing was changed") from None
+        beside.mkdir(parents=True)
+        save_config(run)
+        write_json(beside / "vocabulary.json", vocabulary.to_json())
+        if path.exists():  # moving would replace an empty folder
+            raise FileExistsError
+        beside.rename(path)
     except OSError as error:
+        shutil.rmtree(beside, ignore_errors=True)
+        if path.exists():
+            raise ValueError(f"{path} exists already; nothing was changed") from None
         raise ValueError(f"cannot make the run folder {path}: {error.strerror}") from error
-    run = Run(path, config, vocabulary, sha256, uuid.uuid4().hex)
-    save_config(run)
-    write_json(path / "vocabulary.json", vocabulary.to_json())
-    return run
+    except RuntimeError:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    return replace(run, path=path)
 
 
 def save_config(run: Run) -> None:
@@ -95,6 +118,12 @@ def open_run(path: Path) -> Run:
     return Run(path, config, vocabulary, sha256, run_id)
 
 
+def never_saved(run: Run) -> bool:
+    """Whether a run was ended before its first checkpoint: it has learnt nothing yet."""
+    names = ("last.safetensors", "best.safetensors", LOG)
+    return not any((run.path / name).exists() for name in names)
+
+
 def unused_path(corpus: str) -> Path:
     """A new folder name for a run on `corpus` under runs/, by the time of day."""
     stem = f"{corpus}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -106,49 +135,24 @@ def unused_path(corpus: str) -> Path:
 
 def append_log(run: Run, values: Mapping[str, Any]) -> None:
     """Add one line to log.jsonl."""
-    with (run.path / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(values) + "\n")
+    append_line(run.path / LOG, values)
+
+
+def append_speed(run: Run, step: int, tokens_per_second: float) -> None:
+    """Add one line to speed.jsonl."""
+    append_line(run.path / SPEED, {"step": step, "tokens_per_second": tokens_per_second})
 
 
 def read_log(run: Run) -> list[dict[str, Any]]:
     """The records of log.jsonl, without those that a crash cut short or a fault spoilt."""
-    path = run.path / "log.jsonl"
-    if not path.exists():
-        return []
-    records = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and type(record.get("step")) is int:
-            records.append(record)
-    return records
+    return read_lines(run.path / LOG)
 
 
 def cut_log(run: Run, step: int) -> None:
-    """Drop what was logged after `step`: a resumed run will log it again."""
-    lines = [json.dumps(record) for record in read_log(run) if record["step"] <= step]
-    write_atomically(run.path / "log.jsonl", "".join(line + "\n" for line in lines).encode())
-
-
-def write_json(path: Path, values: Any) -> None:
-    """Write a JSON file, whole or not at all."""
-    write_atomically(path, (json.dumps(values, ensure_ascii=False, indent=1) + "\n").encode())
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the file, then move into its place: a crash leaves the old or the new one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise RuntimeError(f"cannot write {path}: {error.strerror}") from error
+    """Drop what was written after the checkpoint of `step`: a resumed run will write it again."""
+    remove_left_overs(run.path)
+    for name in (LOG, SPEED):
+        cut_lines(run.path / name, step)
 
 
 def _read_json(path: Path) -> Any:
@@ -156,5 +160,5 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error

@@ -10,13 +10,13 @@ from types import FrameType
 from fastlstm.rnnlm.checkpoint import save_best, save_last
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.dataset import Dataset, Streams
-from fastlstm.rnnlm.distributed import any_process, clock, from_first
+from fastlstm.rnnlm.distributed import any_process, clock, from_first, is_first, processes
 from fastlstm.rnnlm.evaluation import Score, evaluate
 from fastlstm.rnnlm.guard import go_back, keep_good, loss_limit
 from fastlstm.rnnlm.journal import Journal
 from fastlstm.rnnlm.optimizers import judged_weights
 from fastlstm.rnnlm.report import Report
-from fastlstm.rnnlm.runs import Run
+from fastlstm.rnnlm.runs import Run, cut_log
 from fastlstm.rnnlm.stalls import conclude
 from fastlstm.rnnlm.training import StepLog, Training, train_steps
 
@@ -84,19 +84,29 @@ def train_run(
         except BrokenPipeError:  # nobody reads our output any more
             _save(run, training)
             raise
+        except OSError as error:  # no room for our output
+            if processes() == 1:
+                saved = _save(run, training)
+            kept = f"{run.path} keeps the checkpoint of step {saved[0]}"
+            raise RuntimeError(f"cannot write the report: {error.strerror}; {kept}") from error
         _save(run, training)
     if math.isinf(training.best_loss) and (training.ended or training.step == total_steps):
         raise RuntimeError(f"training diverged: {run.path} has no weights that validate")
+
+
+def mend_run(run: Run, training: Training) -> None:
+    """Take back what a crash left after the last checkpoint, and make up for what it kept away."""
+    if is_first():
+        cut_log(run, training.step)
+    if training.best_step == training.step > 0:  # it may have come between last and best
+        save_best(run, training)
 
 
 def _begin(run: Run, training: Training) -> tuple[int, float]:
     """Save what a sitting begins with; returns the step and the time."""
     if training.good is None:
         keep_good(training)
-    saved = _save(run, training)
-    if training.best_step == training.step > 0:  # a crash may have come between last and best
-        save_best(run, training)
-    return saved
+    return _save(run, training)
 
 
 def _eval_every(config: Config, total_steps: int, streams: Streams) -> int:

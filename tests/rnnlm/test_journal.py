@@ -39,11 +39,14 @@ def test_tensorboard_has_the_numbers_of_the_log_after_a_resume_too(command, text
     time.sleep(1.1)  # its files go by the second
     assert command("resume", run)[0] == 0
     curves = scalars(run)
-    for name in ("loss", "grad_norm", "clipped", "lr", "tokens_per_second"):
+    for name in ("loss", "grad_norm", "clipped", "lr"):
         assert curves[f"train/{name}"] == logged(run, "train", name), name
     for name in ("loss", "perplexity", "bits_per_character"):
         assert curves[f"valid/{name}"] == logged(run, "valid", name), name
     assert len(curves["train/loss"]) == 6
+    speeds = [json.loads(line) for line in (run / "speed.jsonl").read_text().splitlines()]
+    expected = [(s["step"], pytest.approx(s["tokens_per_second"], rel=1e-6)) for s in speeds]
+    assert curves["train/tokens_per_second"] == expected
 
 
 def test_no_tensorboard_unless_asked(run):
