@@ -1,6 +1,7 @@
 """Build of the C++ extension and its per-ISA flags; everything else is in pyproject.toml."""
 
 import platform
+import shutil
 from pathlib import Path
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
@@ -28,9 +29,20 @@ def isa_of(path):
 
 
 class BuildExt(build_ext):
-    """build_ext that compiles `*_<isa>.cpp` with that ISA's flags, and every other file without."""
+    """build_ext that compiles `*_<isa>.cpp` with that ISA's flags, and every other file without.
+
+    Where there is no compiler it leaves the kernels out: PyTorch's own LSTM runs in their place.
+    """
 
     def build_extensions(self):
+        compiler = self.compiler.compiler_cxx[0]
+        if shutil.which(compiler) is None:
+            self.warn(
+                f"there is no C++ compiler {compiler!r} here: fastlstm is without its kernels"
+            )
+            for extension in self.extensions:
+                extension.optional = True  # so that nobody looks for it
+            return
         compile_one = self.compiler._compile  # the hook torch.utils.cpp_extension uses too
 
         def compile_with_isa(obj, src, ext, cc_args, postargs, pp_opts):

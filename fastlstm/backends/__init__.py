@@ -14,6 +14,7 @@ over.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -163,3 +164,12 @@ register("cpu", "fastlstm.backends.cpu", differentiable=False)
 register("triton", "fastlstm.backends.triton", differentiable=False)
 register("aten", "fastlstm.backends.aten", differentiable=True)
 register("reference", "fastlstm.backends.reference", differentiable=True)
+
+if isinstance(_backends["cpu"].module, ImportError):
+    warnings.warn(
+        "fastlstm was built without its C++ kernels: on a CPU it runs PyTorch's own LSTM, "
+        "backend='aten'. With a C++ compiler, 'pip install --force-reinstall --no-cache-dir "
+        f"--no-deps fastlstm' builds them. ({_backends['cpu'].module})",
+        RuntimeWarning,
+        stacklevel=2,
+    )
