@@ -55,7 +55,7 @@ def evaluate(model: RNNLM, text: Text, start: int) -> Score:
 
 def score_of(losses: Tensor, text: Text) -> Score:
     """The score of a text, for the losses [N] of its tokens."""
-    mean = float(losses.double().numpy().mean())  # torch's depends on the number of threads
+    mean = float(losses.double().mean())
     return Score(mean, len(losses), text.characters, text.byte_count)
 
 
