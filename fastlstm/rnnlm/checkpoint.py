@@ -11,10 +11,10 @@ from fastlstm.rnnlm.guard import keep_good
 from fastlstm.rnnlm.model import RNNLM, own_tensors
 from fastlstm.rnnlm.optimizers import SLOTS, Mean, judged_weights
 from fastlstm.rnnlm.runs import Run
-from fastlstm.rnnlm.saved import KINDS, RNG, Progress, read_checkpoint, write_checkpoint
+from fastlstm.rnnlm.saved import KINDS, RNG, STATE, Progress, read_checkpoint, write_checkpoint
 from fastlstm.rnnlm.training import Training
 
-MODEL, OPTIMIZER, STATE = "model.", "optimizer.", "state."
+MODEL, OPTIMIZER = "model.", "optimizer."
 MEAN, GOOD = "mean.", "good."
 Shapes = dict[str, tuple[int, ...]]
 
@@ -78,8 +78,8 @@ def load_training(run: Run, training: Training) -> None:
     groups = training.optimizer.state_dict()["param_groups"]
     training.optimizer.load_state_dict({"state": slots, "param_groups": groups})
     device = training.state[0].device
-    state = (tensors[f"{STATE}{index}"] for index in range(len(training.state)))
-    training.state = tuple(own_streams(part, 1).to(device) for part in state)
+    state = (tensors[f"{STATE}{i}"].to(part) for i, part in enumerate(training.state))
+    training.state = tuple(own_streams(part, 1) for part in state)
     states = {key.removeprefix(RNG): tensors[key] for key in tensors if key.startswith(RNG)}
     set_generators(states, device, run.config.seed, step)
     training.step = step

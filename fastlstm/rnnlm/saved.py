@@ -20,7 +20,9 @@ from torch import Tensor
 from fastlstm.rnnlm.durable import write_atomically
 from fastlstm.rnnlm.runs import Run
 
-RNG = "rng."  # what the names of generators' states begin with
+# what the names of generators' states begin with, and of the carried state
+RNG, STATE = "rng.", "state."
+INTEGERS = {"model.reset_token": torch.int64}
 
 
 def _is_count(value: Any) -> bool:
@@ -119,8 +121,9 @@ def digest_of(tensors: Mapping[str, Tensor], values: Mapping[str, str]) -> str:
 
 def _check_types(path: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
-        wanted = torch.uint8 if name.startswith(RNG) else torch.float32
-        if tensor.dtype is not wanted:
+        wanted = torch.uint8 if name.startswith(RNG) else INTEGERS.get(name, torch.float32)
+        narrow = name.startswith(STATE) and tensor.dtype is torch.bfloat16  # --precision bf16
+        if tensor.dtype is not wanted and not narrow:
             raise ValueError(f"{path} is damaged: {name} must be {wanted}, got {tensor.dtype}")
 
 
