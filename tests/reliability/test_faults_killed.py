@@ -14,7 +14,7 @@ from trainer_commands import SMALL, make_text, run_command, step_of
 from fastlstm.rnnlm import durable
 from fastlstm.rnnlm.durable import write_atomically
 
-KILLS = os.environ.get("FASTLSTM_KILLS", "12")
+KILLS = os.environ.get("FASTLSTM_KILLS", "8")
 
 
 def test_run_killed_again_and_again_is_the_run_that_nobody_killed():
@@ -72,8 +72,8 @@ def children_of(pid):
     return sorted(found)
 
 
-@pytest.mark.parametrize("victim", [0, 1], ids=["the-first", "another"])
-def test_rank_that_is_killed_under_torchrun(tmp_path, capsys, victim):
+def test_rank_that_is_killed_under_torchrun(tmp_path, capsys):
+    """The first, which alone writes."""
     run = tmp_path / "run"
     options = [*SMALL, "--steps", 10**6, "--cache", tmp_path / "cache", "--out", run]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2]
@@ -84,7 +84,7 @@ def test_rank_that_is_killed_under_torchrun(tmp_path, capsys, victim):
     deadline = time.monotonic() + 90
     while not (run / "best.safetensors").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    os.kill(children_of(child.pid)[victim], signal.SIGKILL)
+    os.kill(children_of(child.pid)[0], signal.SIGKILL)
     try:
         _, err = child.communicate(timeout=60)  # nobody waits for the dead forever
     finally:

@@ -29,8 +29,8 @@ def text(tmp_path_factory):
 
 
 def test_log_is_the_same_in_any_number_of_threads(text, tmp_path):
-    logs = [train(text, tmp_path / str(threads), threads) for threads in (1, 2, 3)]
-    assert logs[0] == logs[1] == logs[2]
+    logs = [train(text, tmp_path / str(threads), threads) for threads in (1, 3)]
+    assert logs[0] == logs[1]
     assert logs[0].count(b"\n") == 2
     assert b"second" not in logs[0]  # no clock has a part in it
     assert (tmp_path / "1" / "speed.jsonl").read_bytes().count(b"tokens_per_second") == 1

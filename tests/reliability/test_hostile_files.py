@@ -24,7 +24,7 @@ from fastlstm.rnnlm.runs import open_run
 from fastlstm.rnnlm.saved import digest_of, read_checkpoint
 from fastlstm.rnnlm.vocabularies import build_vocabulary, vocabulary_from_json
 
-COUNT = int(os.environ.get("FASTLSTM_FUZZ", "1200"))
+COUNT = int(os.environ.get("FASTLSTM_FUZZ", "600"))
 SOURCES = sorted(Path(fastlstm.rnnlm.__file__).parent.rglob("*.py"))
 
 
