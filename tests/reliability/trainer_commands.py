@@ -1,5 +1,7 @@
 """Commands of the trainer in this process, on a small text, for the tests of its reliability."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 
@@ -59,3 +61,14 @@ def assert_same_run(run: Path, whole: Path) -> None:
         assert progress == wanted
     assert (run / "log.jsonl").read_bytes() == (whole / "log.jsonl").read_bytes()
     assert sorted(p.name for p in run.iterdir()) == sorted(p.name for p in whole.iterdir())
+
+
+def train_on_markup(folder: Path) -> Path:
+    """A run on a text of markup, whose names are markup too."""
+    text = "<script>alert('x')</script> & \"quoted\" <img src=x onerror=y> $\\frac{$ $x_ \x1b[31m\n"
+    (folder / "<i>x&y.txt").write_text((text + SENTENCE) * 40, encoding="utf-8")
+    options = [*SMALL, "--cache", folder / "cache", "--out", folder / "<b>run&"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        words = ["train", folder / "<i>x&y.txt", *options]
+        assert main([str(word) for word in words]) == 0
+    return folder / "<b>run&"
