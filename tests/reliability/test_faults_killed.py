@@ -28,14 +28,17 @@ def test_run_killed_again_and_again_is_the_run_that_nobody_killed():
 
 
 def die_at(monkeypatch, moment):
-    """Ends this process at the n-th call of what a write is made of, as SIGKILL would."""
+    """Ends this process before or after a call of what a write is made of, as SIGKILL would."""
     calls = iter(range(10**9))
 
     def dying(function):
         def call(*arguments, **options):
             if next(calls) == moment:
                 os.kill(os.getpid(), signal.SIGKILL)
-            return function(*arguments, **options)
+            result = function(*arguments, **options)
+            if next(calls) == moment:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
 
         return call
 
@@ -43,7 +46,7 @@ def die_at(monkeypatch, moment):
         monkeypatch.setattr(owner, name, dying(getattr(owner, name)))
 
 
-@pytest.mark.parametrize("moment", range(6))
+@pytest.mark.parametrize("moment", range(11))
 def test_killed_within_a_write_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch, moment):
     path = tmp_path / "last.safetensors"
     path.write_bytes(b"old")
@@ -53,8 +56,8 @@ def test_killed_within_a_write_leaves_the_old_file_or_the_new_one(tmp_path, monk
         write_atomically(path, b"the new one")
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    assert status == (-signal.SIGKILL if moment < 5 else 0)  # 5 calls: none is left out here
-    assert path.read_bytes() == (b"old" if moment < 4 else b"the new one")
+    assert status == (-signal.SIGKILL if moment < 10 else 0)  # before and after 5 calls
+    assert path.read_bytes() == (b"old" if moment < 7 else b"the new one")
     durable.remove_left_overs(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["last.safetensors"]
 
