@@ -1,5 +1,6 @@
 """Texts that were made to do harm, or are only strange: read as they are, and shown as text."""
 
+import os
 from html.parser import HTMLParser
 
 import pytest
@@ -89,3 +90,17 @@ def test_strange_text_is_what_is_read_back(tmp_path, name, level):
         shown = "".join(dataset.vocabulary.decode(dataset.train.tokens.tolist()))
         assert shown == train.decode(errors="replace")
     assert dataset.train.byte_count + dataset.valid.byte_count == len(data)
+
+
+@pytest.mark.parametrize("level", ["byte", "char", "word", "bpe"])
+def test_one_line_of_100_megabytes(tmp_path, capsys, level):
+    """Read and trained on as any other text."""
+    if level != "char" and "FASTLSTM_LARGE" not in os.environ:
+        pytest.skip("takes up to two minutes: FASTLSTM_LARGE=1 runs it")
+    with (tmp_path / "line.txt").open("wb") as file:
+        for n in range(20_000):
+            file.write(b"%05d " % n + b"it was the best of times " * 200)
+    options = ["--level", level, "--hidden", "8", "--steps", "2", "--eval-every", "2"]
+    arguments = [tmp_path / "line.txt", *options, "--cache", tmp_path, "--out", tmp_path / "run"]
+    code, _, err = run_command(capsys, "train", *arguments, "--threads", "1")
+    assert code == 0, err
