@@ -15,11 +15,13 @@ AVX512 = [
     "-Wno-uninitialized",
     "-Wno-maybe-uninitialized",
 ]
+AVX512_BF16 = [*AVX512, "-mavx512bf16", "-mavx512vnni"]
 ISA_FLAGS = {
     "avx2": ["-march=x86-64-v3"],
     "avx512": AVX512,
-    "avx512bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
-    "amx": [*AVX512, "-mavx512bf16", "-mavx512vnni", "-mamx-tile", "-mamx-bf16"],
+    "avx512bf16": AVX512_BF16,
+    # Nothing throws in it; a destructor would bring a weak symbol, of who catches exceptions.
+    "amx": [*AVX512_BF16, "-mamx-tile", "-mamx-bf16", "-fno-exceptions"],
 }
 
 

@@ -3,28 +3,11 @@
 #include <stdexcept>
 #include <string>
 
-#if defined(__x86_64__) && defined(__linux__)
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
-
 #include "lstm.h"
+#include "tiles.h"
 
 namespace fastlstm {
 namespace {
-
-// Whether this process may use AMX's registers: the kernel gives them to those who ask, since they
-// make the state of a thread larger by 8 KiB.
-bool may_use_tiles() {
-#if defined(__x86_64__) && defined(__linux__)
-  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
-  constexpr long kTileData = 18;               // XFEATURE_XTILEDATA
-  if (!__builtin_cpu_supports("amx-tile") || !__builtin_cpu_supports("amx-bf16")) return false;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-#else
-  return false;
-#endif
-}
 
 struct Variants {
   const Kernels* list[6] = {&generic::kernels};
