@@ -3,6 +3,7 @@
 No spills in the time loop, weight_hh not loaded in it, its barriers counted, no fence, no atomic.
 """
 
+import fcntl
 import json
 import os
 import subprocess
@@ -20,6 +21,7 @@ ARCHITECTURES = (80, 90, 100)
 OTHER = os.environ.get("FASTLSTM_OTHER_TRITON")
 FORBIDDEN = ("MEMBAR", "ERRBAR", "FENCE", "ATOM", "ATOMG", "RED", "REDG")
 FEW = 64  # bytes of stack before the loop, where weights are loaded, do not matter
+FACTS = "FASTLSTM_TEST_FACTS"  # a folder
 NONE = pytest.mark.skipif(not OTHER, reason="FASTLSTM_OTHER_TRITON names no other Triton")
 BUILDS = [
     *(pytest.param(architecture, "own", id=f"sm_{architecture}") for architecture in ARCHITECTURES),
@@ -34,7 +36,19 @@ EVERY = [
 
 @cache
 def compiled(architecture, version="own"):
-    """The facts about every kernel, by name: from a process of its own, without interpreter."""
+    """The facts about every kernel, by name: once for all of pytest's processes."""
+    kept = Path(os.environ[FACTS]) / f"{architecture}-{version}.json"
+    with kept.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            kept.write_text(compile_all(architecture, version))
+    found = json.loads(kept.read_text())
+    assert version == "own" or found["triton"] != triton.__version__, "the same Triton"
+    return found["kernels"]
+
+
+def compile_all(architecture, version):
+    """In a process of its own, without interpreter."""
     python = sys.executable if version == "own" else OTHER
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
     environment["PYTHONPATH"] = str(Path(plan.__file__).parents[3])
@@ -43,16 +57,16 @@ def compiled(architecture, version="own"):
         [python, script, str(architecture)], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert version == "own" or found["triton"] != triton.__version__, "the same Triton"
-    return found["kernels"]
+    return done.stdout.splitlines()[-1]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_from_before(tmp_path_factory):
     os.environ["TRITON_CACHE_DIR"] = str(tmp_path_factory.mktemp("triton"))
+    base = tmp_path_factory.getbasetemp()  # of each process its own, beside those of the others
+    os.environ[FACTS] = str(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
     yield
-    del os.environ["TRITON_CACHE_DIR"]
+    del os.environ["TRITON_CACHE_DIR"], os.environ[FACTS]
 
 
 def products(case):
