@@ -104,6 +104,7 @@ def put_right(run, name, tensors, progress):
         ("more", '{"position": -5}'),
         ("more", '{"valid_losses": [null]}'),
         ("more", '{"lr_scale": NaN}'),
+        ("more", '{"lr_scale": 1' + "0" * 400 + "}"),  # no float holds it
         ("more", '{"__class__": "os.system"}'),
         ("more", '{"mean": 1.5}'),
     ],
