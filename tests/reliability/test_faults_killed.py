@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from trainer_commands import SMALL, make_text, run_command, step_of
+from shell import run_command
+from trainer_commands import SMALL, make_text, step_of
 
 from fastlstm.rnnlm import durable
 from fastlstm.rnnlm.durable import write_atomically

@@ -10,7 +10,8 @@ import sys
 import time
 
 import pytest
-from trainer_commands import SMALL, assert_same_run, make_text, one_line, run_command, step_of
+from shell import run_command
+from trainer_commands import SMALL, assert_same_run, make_text, one_line, step_of
 
 from fastlstm.cli import main
 from fastlstm.rnnlm import durable, training

@@ -12,7 +12,8 @@ import pytest
 import torch
 from fuzz_readers import fuzz
 from safetensors.torch import save_file
-from trainer_commands import SENTENCE, one_line, run_command, tensors_of, train_on_markup
+from shell import run_command
+from trainer_commands import SENTENCE, one_line, tensors_of, train_on_markup
 
 import fastlstm.rnnlm
 from fastlstm.rnnlm.files import open_text

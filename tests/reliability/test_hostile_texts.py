@@ -4,7 +4,8 @@ import os
 from html.parser import HTMLParser
 
 import pytest
-from trainer_commands import run_command, train_on_markup
+from shell import run_command
+from trainer_commands import train_on_markup
 
 from fastlstm.rnnlm.config import Config
 from fastlstm.rnnlm.corpus import read_corpus

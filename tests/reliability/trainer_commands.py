@@ -21,17 +21,6 @@ def make_text(folder: Path, count: int = 60) -> Path:
     return path
 
 
-def run_command(capsys, *arguments: object) -> tuple[int, str, str]:
-    """As a shell would: exit code, standard output, standard error."""
-    capsys.readouterr()
-    try:
-        code = main([str(argument) for argument in arguments])
-    except SystemExit as leaving:  # argparse
-        code = int(leaving.code or 0)
-    shown = capsys.readouterr()
-    return code, shown.out, shown.err
-
-
 def one_line(err: str) -> str:
     """What went wrong, said once and without a traceback."""
     assert err.startswith("fastlstm: error: "), err

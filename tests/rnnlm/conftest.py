@@ -3,9 +3,11 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from shell import run_command
 
 from fastlstm.cli import main
 
@@ -33,16 +35,7 @@ def text(tmp_path: Path) -> Path:
 def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """Runs the command as a shell would: exit code, standard output, standard error."""
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(argument) for argument in arguments])
-        except SystemExit as leaving:  # argparse
-            code = int(leaving.code or 0)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
+    return partial(run_command, capsys)
 
 
 @pytest.fixture(scope="session")
