@@ -14,11 +14,12 @@ inline int64_t gradient_rows(const Shape& shape) {
   return times * 256 * T::kPerWord;
 }
 
-// Groups of kLanes rows of a weight that are packed at a time, for so many rows of the chunk. The
-// right operand is packed again for each such batch: the faster products are, the larger it pays.
+// Groups of kLanes rows of a weight that are packed at a time, at most. The right operand is packed
+// again for each such batch: the faster products are, the larger a batch pays.
 template <class T>
 constexpr int64_t kMostGroups = T::kStrips ? 32 : 16;
 
+// As many, for so many rows of the chunk.
 template <class T>
 inline int64_t gradient_groups(int64_t rows) {
   constexpr int64_t kWords = kMostGroups<T> * 256;
