@@ -37,11 +37,7 @@ inline StripStart gate_start(const Forward<T>& f, const Step& step, const Chunk&
   const float* start = f.projected(step, chunk, b) + of.block * own;
   const int64_t ld = vectors(f.shape.hidden) * own;
   if (of.rows % height == 0) return {start, ld};
-  for (int64_t row = 0; row < of.rows; ++row) {
-    for (int64_t at = 0; at < own; at += kLanes) {
-      store(sums + row * own + at, load(start + row * ld + at));
-    }
-  }
+  for (int64_t row = 0; row < of.rows; ++row) copy_gates(start + row * ld, sums + row * own);
   return {sums, own};
 }
 
@@ -128,6 +124,6 @@ void row_strips(const Forward<T>& f, const Step& step, Range blocks, const Share
     float* const to = z + block * own;
     const float* start = f.fused ? f.weights[step.direction].bias + block * own : to;
     gate_strips(f, step.direction, share, {0, 1, block}, {start, 0}, lone ? to : sums);
-    for (int64_t at = 0; !lone && at < own; at += kLanes) store(to + at, load(sums + at));
+    if (!lone) copy_gates(sums, to);
   }
 }

@@ -54,9 +54,7 @@ void project_strips(const Forward<T>& f, int64_t direction, const Chunk& chunk,
       multiply({sums + (row - whole) * own, own}, row, count - row);
     }
     for (int64_t row = whole; row < count; ++row) {
-      const float* from = sums + (row - whole) * own;
-      float* to = out + places[row] * ld;
-      for (int64_t at = 0; at < own; at += kLanes) store(to + at, load(from + at));
+      copy_gates(sums + (row - whole) * own, out + places[row] * ld);
     }
   }
 }

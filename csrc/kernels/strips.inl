@@ -176,6 +176,12 @@ inline void multiply_panel(const Panel<T>& panel, int64_t row, int64_t rows, con
   }
 }
 
+// The sums of a row with a block of units, [4][kLanes].
+inline void copy_gates(const float* from, float* to) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kGates; ++i) store(to + i * kLanes, load(from + i * kLanes));
+}
+
 // Rows whose pointwise part is computed at a time, once their sums are made.
 constexpr int kCellRows = 3;
 
